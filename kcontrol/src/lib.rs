@@ -1,0 +1,1 @@
+//! The reconciler and the stock Kubernetes controllers.

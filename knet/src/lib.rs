@@ -1,0 +1,1 @@
+//! The service router: service tables, programmers, traffic policies.

@@ -1,0 +1,1 @@
+//! The node agent: runtimes, pod workers, probes, volumes.

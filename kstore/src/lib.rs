@@ -1,0 +1,1 @@
+//! Revisions and bytes: the Store seam, its conformance suite and reference backends.
