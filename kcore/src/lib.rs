@@ -1,12 +1,40 @@
 //! API machinery and client-go in miniature.
 //!
-//! Start at [`clock::Clock`] and [`random::Random`]: whatever reads time or draws chance in this
-//! workspace does so through them, which is what lets a whole cluster be simulated from one seed.
+//! A component of a cluster sees it through [`client::Client`]; the typed handle
+//! [`client::Api`] is where most programs start. What it reads are [`object::Object`]s, shared and
+//! never copied. Whatever reads time or draws chance does so through [`clock::Clock`] and
+//! [`random::Random`], which is what lets a whole cluster be simulated from one seed.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "api")]
+pub mod client;
 pub mod clock;
 pub mod collections;
+#[cfg(feature = "api")]
+mod error;
+#[cfg(feature = "api")]
+pub mod kind;
 mod macros;
+#[cfg(feature = "api")]
+pub mod name;
+#[cfg(feature = "api")]
+pub mod object;
+#[cfg(feature = "api")]
+pub mod quantity;
 pub mod random;
+#[cfg(feature = "api")]
+pub mod selector;
+#[cfg(feature = "api")]
+pub mod status;
+
+#[cfg(feature = "api")]
+pub use error::Error;
+#[cfg(feature = "api")]
+pub use k8s_openapi;
+
+/// What fallible calls of this crate return.
+#[cfg(feature = "api")]
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[doc(hidden)]
 pub use tokio as __tokio;
