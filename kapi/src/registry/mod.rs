@@ -1,0 +1,101 @@
+//! The table of kinds that a server serves.
+//!
+//! What is generic over a Rust type is a small vtable in a [`Row`]; the pipeline, the cache and
+//! the handlers are compiled once and know no type.
+
+mod row;
+mod table;
+
+use std::sync::Arc;
+
+use kcore::collections::HashMap;
+use kcore::kind::Typed;
+use kcore::name::Resource;
+
+pub(crate) use row::{Row, StatusPart, Subresource, Verbs, cast, cast_mut};
+
+/// Every kind a server serves.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    rows: Vec<Arc<Row>>,
+    /// Rows by plural; few share one, so the list behind it is short.
+    by_plural: HashMap<String, Vec<usize>>,
+}
+
+impl Registry {
+    /// The built-in kinds.
+    pub(crate) fn built_in() -> Self {
+        let mut this = Self { rows: Vec::new(), by_plural: HashMap::default() };
+        for row in table::rows() {
+            let plural = row.resource.plural.clone().into_owned();
+            this.by_plural.entry(plural).or_default().push(this.rows.len());
+            this.rows.push(Arc::new(row));
+        }
+        this
+    }
+
+    pub(crate) fn rows(&self) -> &[Arc<Row>] {
+        &self.rows
+    }
+
+    /// The row of a resource, by what a path names.
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Row>> {
+        self.by_plural
+            .get(plural)?
+            .iter()
+            .map(|at| &self.rows[*at])
+            .find(|row| row.resource.group == group && row.resource.version == version)
+    }
+
+    /// The row of a resource.
+    pub(crate) fn of(&self, resource: &Resource) -> Option<&Arc<Row>> {
+        self.find(&resource.group, &resource.version, &resource.plural)
+    }
+
+    /// The row of a kind.
+    pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Row>> {
+        self.rows
+            .iter()
+            .find(|row| row.resource.kind == kind && row.resource.api_version() == api_version)
+    }
+
+    /// The row under whose version the objects of `row` are stored: its own, unless its kind is
+    /// served in several groups or versions.
+    pub(crate) fn storage_row<'a>(&'a self, row: &'a Arc<Row>) -> &'a Arc<Row> {
+        match &row.stored_as {
+            None => row,
+            Some(stored) => {
+                self.find(stored.group, stored.version, &row.resource.plural).unwrap_or(row)
+            }
+        }
+    }
+}
+
+/// Turns an object of one version into another version of its kind.
+pub(crate) type Convert = fn(Box<dyn Typed>) -> Box<dyn Typed>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_own_name_and_stored_once() {
+        let registry = Registry::built_in();
+        for row in registry.rows() {
+            let found = registry.of(&row.resource).unwrap();
+            assert!(Arc::ptr_eq(found, row), "{:?} is registered twice", row.resource);
+            assert!(registry.storage_row(row).stored_as.is_none());
+        }
+    }
+
+    #[test]
+    fn short_names_are_unique_within_a_group_version() {
+        let registry = Registry::built_in();
+        let mut seen = std::collections::BTreeSet::new();
+        for row in registry.rows() {
+            for short in &row.short_names {
+                assert!(seen.insert((row.resource.api_version(), *short)), "{short}");
+            }
+        }
+    }
+}

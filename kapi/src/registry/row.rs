@@ -1,0 +1,224 @@
+//! One kind, as the pipeline sees it.
+
+use std::fmt;
+
+use kcore::kind::{Codec, Kind, Typed};
+use kcore::name::Resource;
+
+use super::Convert;
+use crate::schema::SchemaSource;
+use crate::strategy::{Adapter, KindStrategy, Plain, Strategy};
+
+/// Which verbs a resource has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbs {
+    /// All of them: its objects are stored.
+    All,
+    /// Create alone: it is a question that is answered and never stored.
+    CreateOnly,
+}
+
+/// What hangs below an object's own path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subresource {
+    /// `status`, read and written apart from the rest.
+    Status,
+    /// `scale`: the replicas of any scalable kind in one shape.
+    Scale,
+    /// `binding` of a Pod to its node.
+    Binding,
+    /// `eviction` of a Pod.
+    Eviction,
+    /// `log` of a Pod's containers.
+    Log,
+    /// `finalize` of a Namespace.
+    Finalize,
+    /// `ephemeralcontainers` of a Pod.
+    EphemeralContainers,
+    /// `resize` of a Pod's containers in place.
+    Resize,
+    /// `approval` of a certificate signing request.
+    Approval,
+    /// `token` of a ServiceAccount.
+    Token,
+}
+
+impl Subresource {
+    /// Its name in paths.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::Log => "log",
+            Self::Finalize => "finalize",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Approval => "approval",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// How a kind's status is kept apart from the rest of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StatusPart {
+    /// Gives `to` the status of `from`.
+    pub(crate) copy: fn(to: &mut dyn Typed, from: &dyn Typed),
+    /// Takes the status away.
+    pub(crate) clear: fn(&mut dyn Typed),
+}
+
+/// Where a kind's objects are stored if not under its own group and version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredAs {
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    /// From this version to the stored one.
+    pub(crate) to_stored: Convert,
+    /// From the stored version to this one.
+    pub(crate) from_stored: Convert,
+}
+
+/// One kind in one version.
+pub(crate) struct Row {
+    pub(crate) resource: Resource,
+    pub(crate) singular: String,
+    pub(crate) short_names: Vec<&'static str>,
+    pub(crate) categories: Vec<&'static str>,
+    pub(crate) verbs: Verbs,
+    pub(crate) subresources: Vec<Subresource>,
+    pub(crate) codec: Codec,
+    pub(crate) schema: SchemaSource,
+    pub(crate) status: Option<StatusPart>,
+    /// Whether the desired state of two objects is the same.
+    pub(crate) same_spec: Option<fn(&dyn Typed, &dyn Typed) -> bool>,
+    pub(crate) strategy: Box<dyn Strategy>,
+    pub(crate) stored_as: Option<StoredAs>,
+}
+
+impl Row {
+    /// A stored kind without a strategy of its own.
+    pub(crate) fn of<K: Kind + schemars::JsonSchema>() -> Self {
+        Self {
+            resource: Resource::of::<K>(),
+            singular: K::KIND.to_lowercase(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            verbs: Verbs::All,
+            subresources: Vec::new(),
+            codec: Codec::of::<K>(),
+            schema: SchemaSource::of::<K>(),
+            status: None,
+            same_spec: None,
+            strategy: Box::new(Adapter(Plain::<K>::default())),
+            stored_as: None,
+        }
+    }
+
+    /// Names it goes by on a command line.
+    pub(crate) fn short(mut self, name: &'static str) -> Self {
+        self.short_names.push(name);
+        self
+    }
+
+    /// A category it is listed with, such as `all`.
+    pub(crate) fn category(mut self, name: &'static str) -> Self {
+        self.categories.push(name);
+        self
+    }
+
+    /// A subresource it has.
+    pub(crate) fn sub(mut self, subresource: Subresource) -> Self {
+        self.subresources.push(subresource);
+        self
+    }
+
+    /// Its status is a part of its own, at `status`.
+    pub(crate) fn status(mut self, part: StatusPart) -> Self {
+        self.status = Some(part);
+        self.sub(Subresource::Status)
+    }
+
+    /// Its generation counts the changes of its desired state.
+    pub(crate) fn counted(mut self, same_spec: fn(&dyn Typed, &dyn Typed) -> bool) -> Self {
+        self.same_spec = Some(same_spec);
+        self
+    }
+
+    /// The rules of the kind.
+    pub(crate) fn strategy<S: KindStrategy>(mut self, strategy: S) -> Self {
+        self.strategy = Box::new(Adapter(strategy));
+        self
+    }
+
+    /// A question, answered and never stored.
+    pub(crate) fn create_only(mut self) -> Self {
+        self.verbs = Verbs::CreateOnly;
+        self
+    }
+
+    /// Its objects are stored under another group and version of the same plural.
+    pub(crate) fn stored_as(mut self, stored: StoredAs) -> Self {
+        self.stored_as = Some(stored);
+        self
+    }
+
+    pub(crate) fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// The subresource of a name, if the kind has it.
+    pub(crate) fn subresource(&self, name: &str) -> Option<Subresource> {
+        self.subresources.iter().copied().find(|known| known.name() == name)
+    }
+
+    /// The prefix of its objects' keys in the store.
+    pub(crate) fn prefix(&self) -> String {
+        let group = match &self.resource.group {
+            group if group.is_empty() => "core",
+            group => group,
+        };
+        format!("/registry/{group}/{}/", self.resource.plural)
+    }
+
+    /// The key of an object in the store.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> String {
+        let mut key = self.prefix();
+        if self.resource.namespaced {
+            key.push_str(namespace);
+            key.push('/');
+        }
+        key.push_str(name);
+        key
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").field("resource", &self.resource).finish_non_exhaustive()
+    }
+}
+
+/// The object behind its type.
+///
+/// # Panics
+/// If the object is of another kind. A row's functions meet only what its own codec decoded.
+pub(crate) fn cast<K: Kind>(object: &dyn Typed) -> &K {
+    object
+        .as_any()
+        .downcast_ref()
+        .unwrap_or_else(|| unreachable!("a row's functions meet its own kind, {}", K::KIND))
+}
+
+/// The object behind its type, to be changed.
+///
+/// # Panics
+/// If the object is of another kind. A row's functions meet only what its own codec decoded.
+pub(crate) fn cast_mut<K: Kind>(object: &mut dyn Typed) -> &mut K {
+    object
+        .as_any_mut()
+        .downcast_mut()
+        .unwrap_or_else(|| unreachable!("a row's functions meet its own kind, {}", K::KIND))
+}

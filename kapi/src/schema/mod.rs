@@ -1,0 +1,27 @@
+//! The schemas of the built-in kinds, as k8s-openapi's types carry them.
+
+use std::fmt;
+
+/// Where a kind's schema comes from; it is built when somebody first asks.
+#[derive(Clone, Copy)]
+pub(crate) struct SchemaSource {
+    /// Adds the kind's schema, and all it refers to, to a generator.
+    pub(crate) add: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    /// The schema's name: `io.k8s.api.core.v1.Pod`.
+    pub(crate) name: fn() -> String,
+}
+
+impl SchemaSource {
+    pub(crate) const fn of<K: schemars::JsonSchema>() -> Self {
+        Self {
+            add: schemars::SchemaGenerator::subschema_for::<K>,
+            name: || K::schema_name().into_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for SchemaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.name)())
+    }
+}
