@@ -1,5 +1,6 @@
 //! The Kubernetes API server as a value.
 
+mod cache;
 mod registry;
 mod schema;
 mod strategy;

@@ -89,8 +89,8 @@ pub trait Typed: Any + Debug + Send + Sync {
     fn as_any(&self) -> &dyn Any;
     /// The object behind its type, to be changed.
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// The object, shared, to be cast to its type.
-    fn into_shared(self: Box<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// The shared object, to be cast to its type.
+    fn into_shared(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// The object, to be cast to its type.
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync>;
 }
@@ -120,8 +120,8 @@ impl<K: Kind> Typed for K {
         self
     }
 
-    fn into_shared(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
-        Arc::from(self as Box<dyn Any + Send + Sync>)
+    fn into_shared(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync> {

@@ -59,6 +59,11 @@ pub(crate) trait KindStrategy: Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// Those selectable fields by which a watch or list finds its objects without a scan.
+    fn indexed(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The values of the selectable fields that are not empty.
     fn fields(&self, _object: &Self::Object) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -116,6 +121,7 @@ pub(crate) trait Strategy: Debug + Send + Sync + 'static {
     fn validate_status(&self, new: &dyn Typed, old: &dyn Typed, errors: &mut FieldErrors);
     fn check_name(&self, name: &str) -> Result<(), String>;
     fn selectable(&self) -> &'static [&'static str];
+    fn indexed(&self) -> &'static [&'static str];
     fn fields(&self, object: &dyn Typed) -> Vec<(&'static str, String)>;
     fn unconditional_update(&self) -> bool;
     fn create_on_update(&self) -> bool;
@@ -163,6 +169,10 @@ impl<S: KindStrategy> Strategy for Adapter<S> {
 
     fn selectable(&self) -> &'static [&'static str] {
         self.0.selectable()
+    }
+
+    fn indexed(&self) -> &'static [&'static str] {
+        self.0.indexed()
     }
 
     fn fields(&self, object: &dyn Typed) -> Vec<(&'static str, String)> {

@@ -3,7 +3,6 @@
 mod encoded;
 mod meta;
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use encoded::Encoded;
 pub use meta::{Meta, Owner};
 
-use crate::kind::{Codec, Kind};
+use crate::kind::{Codec, Kind, Typed};
 use crate::{Error, Result};
 
 /// An immutable Kubernetes object, cheap to clone.
@@ -34,7 +33,7 @@ struct Inner {
 }
 
 /// A typed view. The box around the shared value is what lets it sit in an atomic slot.
-struct View(Arc<dyn Any + Send + Sync>);
+struct View(Arc<dyn Typed>);
 
 impl Object {
     /// An object at `resource_version` (zero if it was never stored), from its encoded form.
@@ -43,7 +42,7 @@ impl Object {
     pub fn new(encoded: Encoded, resource_version: u64, codec: Option<Codec>) -> Self {
         let view = encoded.take_typed().map(|mut typed| {
             typed.meta_mut().resource_version = version_text(resource_version);
-            Arc::new(View(typed.into_shared()))
+            Arc::new(View(Arc::from(typed)))
         });
         Self(Arc::new(Inner { resource_version, encoded, codec, view: ArcSwapOption::new(view) }))
     }
@@ -111,21 +110,40 @@ impl Object {
     /// [`Error::Decode`] if the object is no `K`.
     pub fn view<K: Kind>(&self) -> Result<Arc<K>> {
         if let Some(view) = self.0.view.load().as_deref()
-            && let Ok(view) = Arc::clone(&view.0).downcast::<K>()
+            && view.0.as_any().is::<K>()
         {
-            return Ok(view);
+            return Ok(downcast(Arc::clone(&view.0)));
         }
         let codec = Codec::of::<K>();
-        let own = self.0.codec.is_none_or(|own| own.type_id == codec.type_id);
-        let mut typed =
-            (self.0.codec.filter(|_| own).unwrap_or(codec).decode)(self.0.encoded.bytes())
-                .map_err(|source| Error::Decode { what: self.to_string(), source })?;
-        typed.meta_mut().resource_version = version_text(self.0.resource_version);
-        let shared = typed.into_shared();
-        if own {
-            self.0.view.store(Some(Arc::new(View(Arc::clone(&shared)))));
+        match self.0.codec {
+            Some(own) if own.type_id != codec.type_id => self.decode(codec),
+            own => self.fill(own.unwrap_or(codec)),
         }
-        Ok(shared.downcast::<K>().unwrap_or_else(|_| unreachable!("the codec decodes to K")))
+        .map(downcast)
+    }
+
+    /// The typed view behind its type; `None` if the handle knows no type for its kind.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the object is not of its kind.
+    pub fn typed(&self) -> Result<Option<Arc<dyn Typed>>> {
+        if let Some(view) = self.0.view.load().as_deref() {
+            return Ok(Some(Arc::clone(&view.0)));
+        }
+        self.0.codec.map(|codec| self.fill(codec)).transpose()
+    }
+
+    fn decode(&self, codec: Codec) -> Result<Arc<dyn Typed>> {
+        let mut typed = (codec.decode)(self.0.encoded.bytes())
+            .map_err(|source| Error::Decode { what: self.to_string(), source })?;
+        typed.meta_mut().resource_version = version_text(self.0.resource_version);
+        Ok(Arc::from(typed))
+    }
+
+    fn fill(&self, codec: Codec) -> Result<Arc<dyn Typed>> {
+        let typed = self.decode(codec)?;
+        self.0.view.store(Some(Arc::new(View(Arc::clone(&typed)))));
+        Ok(typed)
     }
 
     /// Drops the typed view unless somebody holds it. Returns whether a view is left.
@@ -150,6 +168,11 @@ impl Object {
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// Casts a view that was decoded as `K`.
+fn downcast<K: Kind>(typed: Arc<dyn Typed>) -> Arc<K> {
+    typed.into_shared().downcast().unwrap_or_else(|_| unreachable!("it was decoded as a K"))
 }
 
 fn version_text(resource_version: u64) -> Option<String> {

@@ -69,3 +69,13 @@ fn members_before_metadata_do_not_mislead_the_splice() {
     assert_eq!(value["metadata"]["resourceVersion"], "5");
     assert_eq!(value["spec"]["metadata"], serde_json::json!({"a": 1}));
 }
+
+#[test]
+fn a_handle_without_a_codec_serves_any_type() {
+    let json = Object::from_typed(config_map("a")).unwrap().to_json();
+    let object = Object::from_json(&json, None).unwrap();
+    assert!(object.typed().unwrap().is_none());
+    object.view::<ConfigMap>().unwrap();
+    assert!(object.view::<Pod>().is_err());
+    object.view::<ConfigMap>().unwrap();
+}
