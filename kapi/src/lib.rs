@@ -1,6 +1,18 @@
 //! The Kubernetes API server as a value.
+//!
+//! Start at [`ApiServer`].
 
+pub mod admission;
+mod api_server;
+pub mod auth;
 mod cache;
+mod client;
+mod patch;
 mod registry;
 mod schema;
+mod server;
 mod strategy;
+
+pub use api_server::ApiServer;
+pub use client::LocalClient;
+pub use server::ServerOptions;

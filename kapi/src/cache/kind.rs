@@ -50,6 +50,8 @@ pub(crate) struct KindCache {
 struct State {
     /// The revision of the last change of the kind.
     revision: u64,
+    /// How often the kind has changed.
+    changes: u64,
     /// By key: `namespace/name`, or `name`.
     ordered: BTreeMap<Arc<str>, Object>,
     by_key: HashMap<Arc<str>, Object>,
@@ -95,6 +97,21 @@ impl KindCache {
 
     pub(crate) fn get(&self, key: &str) -> Option<Object> {
         self.state.read().by_key.get(key).cloned()
+    }
+
+    /// How often the kind has changed since the server started: equal counts, equal state.
+    pub(crate) fn changes(&self) -> u64 {
+        self.state.read().changes
+    }
+
+    /// Whether the state at `revision` is the one at hand.
+    pub(crate) fn unchanged_since(&self, revision: u64) -> bool {
+        self.state.read().revision <= revision
+    }
+
+    /// The revision after which a watch can still start.
+    pub(crate) fn oldest_revision(&self) -> u64 {
+        self.ring.since()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -272,6 +289,7 @@ impl State {
         object: Object,
         indexed: &'static [&'static str],
     ) -> Option<Object> {
+        self.changes += 1;
         let key: Arc<str> = key.into();
         let previous = self.by_key.insert(Arc::clone(&key), object.clone());
         self.ordered.insert(Arc::clone(&key), object.clone());
@@ -291,6 +309,7 @@ impl State {
 
     fn remove(&mut self, key: &str, indexed: &'static [&'static str]) -> Option<Object> {
         let last = self.by_key.remove(key)?;
+        self.changes += 1;
         self.ordered.remove(key);
         for path in indexed {
             self.unindex(path, last.meta().field(path), key);

@@ -121,6 +121,11 @@ impl Ring {
         self.inner.lock().since = since;
     }
 
+    /// The revision from which the ring is complete.
+    pub(crate) fn since(&self) -> u64 {
+        self.inner.lock().since
+    }
+
     /// Adds a change to the open segment. Returns whether it is the first in it.
     pub(crate) fn push(&self, change: Change) -> bool {
         let mut inner = self.inner.lock();

@@ -85,6 +85,19 @@ pub(crate) trait KindStrategy: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether something in the object itself, its finalizers apart, holds its deletion up.
+    fn holds_deletion(&self, _object: &Self::Object) -> bool {
+        false
+    }
+
+    /// Marks an object whose deletion begins and is held up.
+    fn begin_deletion(&self, _object: &mut Self::Object) {}
+
+    /// Whether a delete answers with the object and not with a bare success.
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
     /// Whether a deletion without a word on dependents leaves them behind.
     fn orphans_by_default(&self) -> bool {
         false
@@ -126,6 +139,9 @@ pub(crate) trait Strategy: Debug + Send + Sync + 'static {
     fn unconditional_update(&self) -> bool;
     fn create_on_update(&self) -> bool;
     fn grace_period(&self, object: &dyn Typed, asked: Option<i64>) -> Option<i64>;
+    fn holds_deletion(&self, object: &dyn Typed) -> bool;
+    fn begin_deletion(&self, object: &mut dyn Typed);
+    fn returns_deleted(&self) -> bool;
     fn orphans_by_default(&self) -> bool;
     fn changes_generation(&self, new: &dyn Typed, old: &dyn Typed) -> bool;
 }
@@ -189,6 +205,18 @@ impl<S: KindStrategy> Strategy for Adapter<S> {
 
     fn grace_period(&self, object: &dyn Typed, asked: Option<i64>) -> Option<i64> {
         self.0.grace_period(cast(object), asked)
+    }
+
+    fn holds_deletion(&self, object: &dyn Typed) -> bool {
+        self.0.holds_deletion(cast(object))
+    }
+
+    fn begin_deletion(&self, object: &mut dyn Typed) {
+        self.0.begin_deletion(cast_mut(object));
+    }
+
+    fn returns_deleted(&self) -> bool {
+        self.0.returns_deleted()
     }
 
     fn orphans_by_default(&self) -> bool {

@@ -1,0 +1,83 @@
+//! Bodies into objects, and objects into bodies.
+
+use bytes::Bytes;
+use kcore::client::Body;
+use kcore::kind::Typed;
+use kcore::object::{Encoded, Object};
+use kcore::status::Status;
+use serde::Deserialize;
+
+use super::{Result, Server};
+use crate::registry::Row;
+
+#[derive(Deserialize)]
+struct TypeMeta {
+    #[serde(rename = "apiVersion", default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl Server {
+    /// Takes a body as an object of a row's kind.
+    pub(super) fn decode(&self, row: &Row, body: Body) -> Result<Box<dyn Typed>> {
+        match body {
+            Body::Typed(typed) if typed.as_any().type_id() == row.codec.type_id => Ok(typed),
+            Body::Typed(typed) => {
+                let mut json = Vec::new();
+                typed.encode(&mut json).map_err(|error| unreadable(row, &error))?;
+                self.decode_json(row, &json.into())
+            }
+            Body::Json(json) => self.decode_json(row, &json),
+        }
+    }
+
+    fn decode_json(&self, row: &Row, json: &Bytes) -> Result<Box<dyn Typed>> {
+        let found: TypeMeta =
+            serde_json::from_slice(json).map_err(|error| unreadable(row, &error))?;
+        let expected = row.resource.api_version();
+        if !found.api_version.is_empty() && found.api_version != expected {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version \
+                 ({expected})",
+                found.api_version
+            ))
+            .into());
+        }
+        if !found.kind.is_empty() && found.kind != row.resource.kind {
+            return Err(Status::bad_request(format!(
+                "the kind in the data ({}) does not match the expected kind ({})",
+                found.kind, row.resource.kind
+            ))
+            .into());
+        }
+        (row.codec.decode)(json).map_err(|error| unreadable(row, &error).into())
+    }
+}
+
+/// Encodes an object under the version it is stored in.
+pub(super) fn encode(row: &Row, typed: Box<dyn Typed>) -> Result<Encoded> {
+    let fields = row.strategy.fields(&*typed);
+    Encoded::from_typed(typed, fields).map_err(|error| Status::internal(error).into())
+}
+
+/// A stored object in the version a request asked for.
+pub(super) fn present(row: &Row, object: Object) -> Result<Object> {
+    let Some(stored) = &row.stored_as else { return Ok(object) };
+    let typed = typed_of(&object)?;
+    let converted = (stored.from_stored)(typed.boxed_clone());
+    Ok(Object::new(encode(row, converted)?, object.resource_version(), Some(row.codec)))
+}
+
+/// The typed view of a cached object.
+pub(super) fn typed_of(object: &Object) -> Result<std::sync::Arc<dyn Typed>> {
+    let typed = object.typed().map_err(Status::internal)?;
+    typed.ok_or_else(|| Status::internal(format!("{object} has no codec")).into())
+}
+
+fn unreadable(row: &Row, error: &serde_json::Error) -> Status {
+    let (kind, version) = (&row.resource.kind, &row.resource.version);
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+    ))
+}
