@@ -1,1 +1,28 @@
-//! Revisions and bytes: the Store seam, its conformance suite and reference backends.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+mod event;
+mod ext;
+mod forward;
+mod key_range;
+mod lease;
+mod record;
+mod status;
+mod store;
+mod txn;
+mod watch;
+
+pub use error::{Error, Result};
+pub use event::{Event, EventKind, WatchBatch};
+pub use ext::StoreExt;
+pub use key_range::{KeyRange, Page, RangeOptions};
+pub use lease::{LeaseId, LeaseStatus, Leases};
+pub use record::{Attachment, Record, Revision, Value};
+pub use status::StoreStatus;
+pub use store::Store;
+pub use txn::{Compare, Op, OpResult, Operator, Target, Txn, TxnResult};
+pub use watch::{WatchOptions, WatchStream};
+
+#[doc(no_inline)]
+pub use bytes::Bytes;

@@ -1,0 +1,112 @@
+//! What callers like to say, over what backends do.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    Compare, Error, KeyRange, Op, OpResult, Page, RangeOptions, Record, Result, Revision, Store,
+    Txn, TxnResult, Value,
+};
+
+/// Conveniences over [`Store`], implemented for every store and overridden by none.
+#[async_trait]
+pub trait StoreExt: Store {
+    /// What `key` holds now.
+    async fn get(&self, key: impl Into<Bytes> + Send + 'async_trait) -> Result<Option<Record>> {
+        let page = self.range(KeyRange::single(key), RangeOptions::default()).await?;
+        Ok(page.records.into_iter().next())
+    }
+
+    /// Everything in `range` now.
+    async fn list(&self, range: KeyRange) -> Result<Page> {
+        self.range(range, RangeOptions::default()).await
+    }
+
+    /// Writes `value` under `key` whatever it held, and returns the write's revision.
+    async fn put(
+        &self,
+        key: impl Into<Bytes> + Send + 'async_trait,
+        value: impl Into<Value> + Send + 'async_trait,
+    ) -> Result<Revision> {
+        Ok(self.txn(Txn::default().and_then(Op::put(key, value))).await?.revision)
+    }
+
+    /// Writes `value` under `key` if it holds nothing, and returns the write's revision.
+    ///
+    /// Fails with [`Error::Conflict`], which carries what it holds.
+    async fn create(
+        &self,
+        key: impl Into<Bytes> + Send + 'async_trait,
+        value: impl Into<Value> + Send + 'async_trait,
+    ) -> Result<Revision> {
+        self.compare_and_swap(key, Revision(0), value).await
+    }
+
+    /// Writes `value` under `key` if `expected` is the revision that wrote it last (`Revision(0)`:
+    /// if it holds nothing), and returns the write's revision.
+    ///
+    /// Fails with [`Error::Conflict`], which carries what it holds.
+    async fn compare_and_swap(
+        &self,
+        key: impl Into<Bytes> + Send + 'async_trait,
+        expected: Revision,
+        value: impl Into<Value> + Send + 'async_trait,
+    ) -> Result<Revision> {
+        let key = key.into();
+        let txn = Txn::default()
+            .when(Compare::modified(key.clone(), expected))
+            .and_then(Op::put(key.clone(), value));
+        Ok(applied(key, self.txn(txn).await?)?.revision)
+    }
+
+    /// Deletes `key` and returns what it held.
+    async fn delete(&self, key: impl Into<Bytes> + Send + 'async_trait) -> Result<Option<Record>> {
+        let result = self.txn(Txn::default().and_then(Op::delete(key))).await?;
+        Ok(deleted(result).into_iter().next())
+    }
+
+    /// Deletes `key` if `expected` is the revision that wrote it last, and returns the revision of
+    /// the deletion.
+    ///
+    /// Fails with [`Error::Conflict`], which carries what it holds.
+    async fn delete_if(
+        &self,
+        key: impl Into<Bytes> + Send + 'async_trait,
+        expected: Revision,
+    ) -> Result<Revision> {
+        let key = key.into();
+        let txn = Txn::default()
+            .when(Compare::modified(key.clone(), expected))
+            .and_then(Op::delete(key.clone()));
+        Ok(applied(key, self.txn(txn).await?)?.revision)
+    }
+
+    /// Deletes every key of `range` at one revision and returns what they held.
+    async fn delete_range(&self, range: KeyRange) -> Result<Vec<Record>> {
+        Ok(deleted(self.txn(Txn::default().and_then(Op::delete_range(range))).await?))
+    }
+
+    /// The current revision.
+    async fn revision(&self) -> Result<Revision> {
+        let none = KeyRange::between(Bytes::new(), Bytes::new());
+        Ok(self.range(none, RangeOptions::default().count_only()).await?.revision)
+    }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+fn applied(key: Bytes, mut result: TxnResult) -> Result<TxnResult> {
+    if result.succeeded {
+        Ok(result)
+    } else {
+        let current = result.current.pop().flatten().map(Box::new);
+        Err(Error::Conflict { key, current })
+    }
+}
+
+fn deleted(result: TxnResult) -> Vec<Record> {
+    match result.responses.into_iter().next() {
+        Some(OpResult::Delete { deleted }) => deleted,
+        _ => Vec::new(),
+    }
+}
