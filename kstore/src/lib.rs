@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod event;
 mod ext;
 mod forward;
+#[cfg(feature = "conformance")]
+pub mod history;
 mod key_range;
 mod lease;
 mod memory;
