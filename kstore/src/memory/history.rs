@@ -101,16 +101,24 @@ pub(super) struct Found {
 impl Found {
     /// The page, with records of its own.
     pub(super) fn into_page(self, keys_only: bool) -> Page {
-        let copy = |record: &Arc<Record>| match keys_only {
-            false => Record::clone(record),
-            true => Record {
-                key: record.key.clone(),
-                value: crate::Value::default(),
-                ..*Arc::as_ref(record)
-            },
-        };
-        let records: Vec<Record> = self.records.iter().map(copy).collect();
+        let records: Vec<Record> = self.records.iter().map(|r| copy(r, keys_only)).collect();
         let more = !self.count_only && self.count > records.len() as u64;
         Page { records, revision: self.revision, more, count: self.count }
+    }
+}
+
+/// The page of a read of one key.
+pub(super) fn page_of_one(found: Option<&Record>, revision: Revision, keys_only: bool) -> Page {
+    let records: Vec<Record> = found.map(|record| copy(record, keys_only)).into_iter().collect();
+    Page { count: records.len() as u64, records, revision, more: false }
+}
+
+fn copy(record: &Record, keys_only: bool) -> Record {
+    match keys_only {
+        false => record.clone(),
+        true => {
+            let (key, value) = (record.key.clone(), crate::Value::default());
+            Record { key, value, ..*record }
+        }
     }
 }

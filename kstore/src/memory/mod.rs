@@ -135,6 +135,15 @@ impl Drop for Shared {
 impl Store for MemoryStore {
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Page> {
         // Records are shared under the lock and copied outside it.
+        if let Some(key) = range.as_single()
+            && !options.count_only
+        {
+            let state = self.shared.read();
+            let (revision, found) = (state.revision(), state.get(key, &options)?);
+            drop(state);
+            let revision = options.at.unwrap_or(revision);
+            return Ok(history::page_of_one(found.as_deref(), revision, options.keys_only));
+        }
         let found = self.shared.read().range(&range, &options)?;
         Ok(found.into_page(options.keys_only))
     }

@@ -26,6 +26,9 @@ use crate::{
 /// The most commits that one write compacts on its own account.
 const TRIM_STEPS: usize = 64;
 
+/// Later than any revision.
+const LATEST: Revision = Revision(u64::MAX);
+
 /// Everything behind the lock.
 pub(super) struct State {
     revision: Revision,
@@ -107,6 +110,13 @@ impl State {
         }
     }
 
+    /// Reads one key, the commonest read, without the detours of a range.
+    pub(super) fn get(&self, key: &[u8], options: &RangeOptions) -> Result<Option<Arc<Record>>> {
+        self.check_readable(options.at)?;
+        let history = self.slots.get(key).map(|slot| &self.histories[*slot]);
+        Ok(history.and_then(|history| history.at(options.at.unwrap_or(LATEST))).cloned())
+    }
+
     /// Reads a range.
     pub(super) fn range(&self, range: &KeyRange, options: &RangeOptions) -> Result<Found> {
         self.check_readable(options.at)?;
@@ -115,7 +125,7 @@ impl State {
 
     /// Reads a range at a revision that was checked; `now` is what the page says it shows.
     fn find(&self, range: &KeyRange, options: &RangeOptions, now: Revision) -> Found {
-        let at = options.at.unwrap_or(Revision(u64::MAX));
+        let at = options.at.unwrap_or(LATEST);
         let limit = match options.count_only {
             true => 0,
             false => options.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
