@@ -14,6 +14,8 @@ mod key_range;
 mod lease;
 mod memory;
 mod metered;
+#[cfg(feature = "mock")]
+mod mock;
 mod record;
 mod status;
 mod store;
@@ -28,6 +30,8 @@ pub use key_range::{KeyRange, Page, RangeOptions};
 pub use lease::{LeaseId, LeaseStatus, Leases};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use metered::MeteredStore;
+#[cfg(feature = "mock")]
+pub use mock::MockStore;
 pub use record::{Attachment, Record, Revision, Value};
 pub use status::StoreStatus;
 pub use store::Store;

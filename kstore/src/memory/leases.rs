@@ -140,10 +140,8 @@ struct Sweep(Weak<Shared>);
 impl Sweep {
     async fn run(mut self, deadlines: Arc<Notify>) {
         while let Some(deadline) = self.next() {
-            kcore::select! {
-                () = deadlines.notified() => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
+            // Whichever comes first: both mean to look again.
+            let _ = tokio::time::timeout_at(deadline, deadlines.notified()).await;
         }
     }
 

@@ -170,6 +170,12 @@ impl WatchIndex {
         self.watchers == 0
     }
 
+    #[cfg(test)]
+    pub(super) fn ring_length(&self, range: &KeyRange) -> usize {
+        let group = range.as_prefix().and_then(|prefix| self.prefixes.get(prefix));
+        group.map_or(0, |group| group.ring.lock().commits.len())
+    }
+
     pub(super) fn watchers(&self) -> u64 {
         self.watchers
     }

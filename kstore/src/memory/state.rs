@@ -70,6 +70,11 @@ impl State {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.order.is_empty() && self.histories.is_empty()
+    }
+
     pub(super) fn revision(&self) -> Revision {
         self.revision
     }

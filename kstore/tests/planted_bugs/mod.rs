@@ -126,7 +126,7 @@ impl Store for Buggy {
         }
         let mut page = self.inner.range(range.clone(), options.clone()).await?;
         let linear = range.as_single().is_some_and(|key| key.starts_with(b"linear/"));
-        if self.has(Bug::StaleRead) && linear && reads % 3 == 0 {
+        if self.has(Bug::StaleRead) && linear && reads.is_multiple_of(3) {
             let before = Revision(page.revision.0.saturating_sub(3).max(1));
             page = self.inner.range(range, options.at(before)).await?;
         }
