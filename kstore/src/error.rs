@@ -75,6 +75,9 @@ pub enum Error {
         /// The largest size that would be taken.
         limit: usize,
     },
+    /// A transaction writes the empty key, which no backend stores.
+    #[error("the empty key cannot be written")]
+    EmptyKey,
     /// A transaction writes one key twice.
     #[error("transaction writes key {} more than once", key.escape_ascii())]
     DuplicateKey {

@@ -1,6 +1,5 @@
 //! What callers like to say, over what backends do.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
@@ -9,87 +8,102 @@ use crate::{
 };
 
 /// Conveniences over [`Store`], implemented for every store and overridden by none.
-#[async_trait]
 pub trait StoreExt: Store {
     /// What `key` holds now.
-    async fn get(&self, key: impl Into<Bytes> + Send + 'async_trait) -> Result<Option<Record>> {
-        let page = self.range(KeyRange::single(key), RangeOptions::default()).await?;
-        Ok(page.records.into_iter().next())
+    fn get(
+        &self,
+        key: impl Into<Bytes> + Send,
+    ) -> impl Future<Output = Result<Option<Record>>> + Send {
+        async move {
+            let page = self.range(KeyRange::single(key), RangeOptions::default()).await?;
+            Ok(page.records.into_iter().next())
+        }
     }
 
     /// Everything in `range` now.
-    async fn list(&self, range: KeyRange) -> Result<Page> {
-        self.range(range, RangeOptions::default()).await
+    fn list(&self, range: KeyRange) -> impl Future<Output = Result<Page>> + Send {
+        async move { self.range(range, RangeOptions::default()).await }
     }
 
     /// Writes `value` under `key` whatever it held, and returns the write's revision.
-    async fn put(
+    fn put(
         &self,
-        key: impl Into<Bytes> + Send + 'async_trait,
-        value: impl Into<Value> + Send + 'async_trait,
-    ) -> Result<Revision> {
-        Ok(self.txn(Txn::default().and_then(Op::put(key, value))).await?.revision)
+        key: impl Into<Bytes> + Send,
+        value: impl Into<Value> + Send,
+    ) -> impl Future<Output = Result<Revision>> + Send {
+        async move { Ok(self.txn(Txn::default().and_then(Op::put(key, value))).await?.revision) }
     }
 
     /// Writes `value` under `key` if it holds nothing, and returns the write's revision.
     ///
     /// Fails with [`Error::Conflict`], which carries what it holds.
-    async fn create(
+    fn create(
         &self,
-        key: impl Into<Bytes> + Send + 'async_trait,
-        value: impl Into<Value> + Send + 'async_trait,
-    ) -> Result<Revision> {
-        self.compare_and_swap(key, Revision(0), value).await
+        key: impl Into<Bytes> + Send,
+        value: impl Into<Value> + Send,
+    ) -> impl Future<Output = Result<Revision>> + Send {
+        async move { self.compare_and_swap(key, Revision(0), value).await }
     }
 
     /// Writes `value` under `key` if `expected` is the revision that wrote it last (`Revision(0)`:
     /// if it holds nothing), and returns the write's revision.
     ///
     /// Fails with [`Error::Conflict`], which carries what it holds.
-    async fn compare_and_swap(
+    fn compare_and_swap(
         &self,
-        key: impl Into<Bytes> + Send + 'async_trait,
+        key: impl Into<Bytes> + Send,
         expected: Revision,
-        value: impl Into<Value> + Send + 'async_trait,
-    ) -> Result<Revision> {
-        let key = key.into();
-        let txn = Txn::default()
-            .when(Compare::modified(key.clone(), expected))
-            .and_then(Op::put(key.clone(), value));
-        Ok(applied(key, self.txn(txn).await?)?.revision)
+        value: impl Into<Value> + Send,
+    ) -> impl Future<Output = Result<Revision>> + Send {
+        async move {
+            let key = key.into();
+            let txn = Txn::default()
+                .when(Compare::modified(key.clone(), expected))
+                .and_then(Op::put(key.clone(), value));
+            Ok(applied(key, self.txn(txn).await?)?.revision)
+        }
     }
 
     /// Deletes `key` and returns what it held.
-    async fn delete(&self, key: impl Into<Bytes> + Send + 'async_trait) -> Result<Option<Record>> {
-        let result = self.txn(Txn::default().and_then(Op::delete(key))).await?;
-        Ok(deleted(result).into_iter().next())
+    fn delete(
+        &self,
+        key: impl Into<Bytes> + Send,
+    ) -> impl Future<Output = Result<Option<Record>>> + Send {
+        async move {
+            let result = self.txn(Txn::default().and_then(Op::delete(key))).await?;
+            Ok(deleted(result).into_iter().next())
+        }
     }
 
     /// Deletes `key` if `expected` is the revision that wrote it last, and returns the revision of
     /// the deletion.
     ///
     /// Fails with [`Error::Conflict`], which carries what it holds.
-    async fn delete_if(
+    fn delete_if(
         &self,
-        key: impl Into<Bytes> + Send + 'async_trait,
+        key: impl Into<Bytes> + Send,
         expected: Revision,
-    ) -> Result<Revision> {
-        let key = key.into();
-        let txn = Txn::default()
-            .when(Compare::modified(key.clone(), expected))
-            .and_then(Op::delete(key.clone()));
-        Ok(applied(key, self.txn(txn).await?)?.revision)
+    ) -> impl Future<Output = Result<Revision>> + Send {
+        async move {
+            let key = key.into();
+            let txn = Txn::default()
+                .when(Compare::modified(key.clone(), expected))
+                .and_then(Op::delete(key.clone()));
+            Ok(applied(key, self.txn(txn).await?)?.revision)
+        }
     }
 
     /// Deletes every key of `range` at one revision and returns what they held.
-    async fn delete_range(&self, range: KeyRange) -> Result<Vec<Record>> {
-        Ok(deleted(self.txn(Txn::default().and_then(Op::delete_range(range))).await?))
+    fn delete_range(&self, range: KeyRange) -> impl Future<Output = Result<Vec<Record>>> + Send {
+        async move { Ok(deleted(self.txn(Txn::default().and_then(Op::delete_range(range))).await?)) }
     }
 
     /// The current revision.
-    async fn revision(&self) -> Result<Revision> {
-        let none = KeyRange::between(Bytes::new(), Bytes::new());
-        Ok(self.range(none, RangeOptions::default().count_only()).await?.revision)
+    fn revision(&self) -> impl Future<Output = Result<Revision>> + Send {
+        async move {
+            let none = KeyRange::between(Bytes::new(), Bytes::new());
+            Ok(self.range(none, RangeOptions::default().count_only()).await?.revision)
+        }
     }
 }
 

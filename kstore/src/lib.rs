@@ -1,12 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod event;
 mod ext;
+mod faulty;
 mod forward;
+#[cfg(feature = "conformance")]
+pub mod history;
 mod key_range;
 mod lease;
+mod memory;
+mod metered;
+#[cfg(feature = "mock")]
+mod mock;
 mod record;
 mod status;
 mod store;
@@ -16,8 +25,13 @@ mod watch;
 pub use error::{Error, Result};
 pub use event::{Event, EventKind, WatchBatch};
 pub use ext::StoreExt;
+pub use faulty::{Faults, FaultyStore, InjectedFault};
 pub use key_range::{KeyRange, Page, RangeOptions};
 pub use lease::{LeaseId, LeaseStatus, Leases};
+pub use memory::{MemoryOptions, MemoryStore};
+pub use metered::MeteredStore;
+#[cfg(feature = "mock")]
+pub use mock::MockStore;
 pub use record::{Attachment, Record, Revision, Value};
 pub use status::StoreStatus;
 pub use store::Store;

@@ -56,6 +56,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - `txn_with_a_failed_compare_changes_nothing` (S4): and returns the current records.
     /// - `txn_compares_each_target`: version, created, modified, value; an absent key counts as 0.
     /// - `txn_refuses_duplicate_keys`: two puts of one key, or a put of a key it also deletes.
+    /// - `txn_refuses_the_empty_key`: with `EmptyKey`, changing nothing.
     /// - `txn_refuses_values_that_are_too_large`: with `TooLarge`, changing nothing.
     /// - `concurrent_creates_have_one_winner` (S4): whatever the interleaving.
     /// - `concurrent_swaps_have_one_winner` (S4): no update is lost.

@@ -1,0 +1,65 @@
+//! What a backend says it can do.
+
+/// What a backend promises beyond what all do. Undeclared promises skip their cases.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    pub(super) virtual_time: bool,
+    pub(super) leases: bool,
+    pub(super) quota_bytes: Option<u64>,
+    pub(super) watch_backlog: Option<usize>,
+    pub(super) max_value_bytes: Option<usize>,
+}
+
+impl Capabilities {
+    /// All its waiting is tokio's, so cases run under paused time.
+    #[must_use]
+    pub fn virtual_time(mut self) -> Self {
+        self.virtual_time = true;
+        self
+    }
+
+    /// It has leases.
+    #[must_use]
+    pub fn leases(mut self) -> Self {
+        self.leases = true;
+        self
+    }
+
+    /// The stores that the factory makes refuse writes that would pass `bytes`; keep it small
+    /// (1 MiB), for the case fills it.
+    #[must_use]
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.quota_bytes = Some(bytes);
+        self
+    }
+
+    /// The stores that the factory makes close a watcher that is `revisions` behind; keep it small
+    /// (1,000), for the case writes that many.
+    #[must_use]
+    pub fn watch_backlog(mut self, revisions: usize) -> Self {
+        self.watch_backlog = Some(revisions);
+        self
+    }
+
+    /// The largest value it takes is of `bytes`.
+    #[must_use]
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether the capability called `name` is declared; `None` if there is no such capability.
+    #[must_use]
+    pub fn has(&self, name: &str) -> Option<bool> {
+        Some(match name {
+            "always" => true,
+            "virtual_time" => self.virtual_time,
+            "leases" => self.leases,
+            "quota" => self.quota_bytes.is_some(),
+            "watch_backlog" => self.watch_backlog.is_some(),
+            "max_value_bytes" => self.max_value_bytes.is_some(),
+            _ => return None,
+        })
+    }
+}
