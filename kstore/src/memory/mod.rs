@@ -33,8 +33,9 @@ use crate::{
 /// Operations wait for nothing but [their turn](tokio::task::coop): each takes one lock for as
 /// long as it decides and applies. Watches of
 /// the same range share one ring, so that an event costs the ranges it lies in, not the watchers.
-/// Leases expire by tokio's clock; a small task drives that while there are any, and no operation
-/// sees a lease past its end even if that task is gone.
+/// Leases expire by tokio's clock; a small task on the granting runtime (whose time has to be
+/// enabled) drives that while there are any, and no operation sees a lease past its end even if
+/// that task is gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> kstore::Result<()> {
