@@ -95,7 +95,8 @@ pub trait StoreExt: Store {
 
     /// Deletes every key of `range` at one revision and returns what they held.
     fn delete_range(&self, range: KeyRange) -> impl Future<Output = Result<Vec<Record>>> + Send {
-        async move { Ok(deleted(self.txn(Txn::default().and_then(Op::delete_range(range))).await?)) }
+        let txn = Txn::default().and_then(Op::delete_range(range));
+        async move { Ok(deleted(self.txn(txn).await?)) }
     }
 
     /// The current revision.

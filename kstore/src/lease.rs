@@ -38,7 +38,7 @@ pub trait Leases: fmt::Debug + Send + Sync + 'static {
     /// Makes a lease that expires `ttl` from now unless it is kept alive.
     ///
     /// # Contract
-    /// - `lease_expires_with_its_keys`: at its end the keys attached to it are deleted, at one revision.
+    /// - `lease_expires_with_its_keys`: at its end its keys are deleted, at one revision.
     /// - `lease_belongs_to_the_last_put`: a put attaches the key to its lease alone, or to none.
     async fn grant(&self, ttl: Duration) -> Result<LeaseId>;
 
@@ -51,7 +51,7 @@ pub trait Leases: fmt::Debug + Send + Sync + 'static {
     /// Ends the lease now and deletes its keys.
     ///
     /// # Contract
-    /// - `lease_revoke_deletes_its_keys`: its keys are deleted at one revision, and watchers hear of it.
+    /// - `lease_revoke_deletes_its_keys`: at one revision, and watchers hear of it.
     async fn revoke(&self, lease: LeaseId) -> Result<()>;
 
     /// What is left of the lease, and the keys attached to it.

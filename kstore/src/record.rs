@@ -12,7 +12,10 @@ use crate::LeaseId;
 ///
 /// An empty store is at revision 1 and its first write makes revision 2, so that the current
 /// revision is always a valid
-/// [`resourceVersion`](https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+/// [`resourceVersion`][versions].
+///
+/// [versions]: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+///
 /// `Revision(0)` is the revision of what does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);

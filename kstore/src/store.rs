@@ -33,7 +33,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - `range_selects_exactly_its_keys`: single, prefix, interval, open end and all.
     /// - `range_is_ordered_by_key`: records come in byte order, whatever the order of writes.
     /// - `range_shows_the_revision_asked_for`: a kept revision is shown as it was.
-    /// - `range_pages_show_one_revision` (S5): pages read at the first page's revision fit together.
+    /// - `range_pages_show_one_revision` (S5): pages read at the first one's revision fit.
     /// - `range_counts_all_matches`: `count` ignores the limit, `more` tells of it.
     /// - `range_keys_only_has_no_values`: all else is as in a full read.
     /// - `range_at_a_compacted_revision_is_refused` (S5): with `Compacted`, never wrong data.

@@ -69,7 +69,27 @@ macro_rules! __kstore_cases {
 /// Runs every case of the suite against the stores that a factory makes, each as a test.
 ///
 /// `suite!(name, capabilities, factory)` makes a module `name` with one `#[test]` per case. The
-/// factory is a closure that returns a future of `(guard, store)`.
+/// factory is a closure that returns a future of `(guard, store)`. A backend's whole test file:
+///
+/// ```
+/// use kstore::conformance::{Capabilities, suite};
+/// use kstore::{MemoryOptions, MemoryStore};
+///
+/// suite!(
+///     memory_store,
+///     Capabilities::default().virtual_time().leases().quota(1 << 20).watch_backlog(256),
+///     || async {
+///         let options = MemoryOptions::default().quota_bytes(1 << 20).watch_backlog(256);
+///         let guard = (); // what has to live as long as the store
+///         (guard, MemoryStore::with_options(options))
+///     }
+/// );
+/// # fn main() {}
+/// ```
+///
+/// The guard (a temporary directory, a server's process) is dropped after the store. The factory
+/// is called for each case, and by some cases more than once; each store has to be empty. A case
+/// whose capability is not declared is skipped, and prints its name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __kstore_suite {

@@ -30,10 +30,12 @@ use crate::{
 /// A [`Store`] in memory. It forgets all when its last handle is dropped; clones are handles to
 /// the same store.
 ///
-/// Operations never wait: each takes one lock for as long as it decides and applies. Watches of
+/// Operations wait for nothing but [their turn](tokio::task::coop): each takes one lock for as
+/// long as it decides and applies. Watches of
 /// the same range share one ring, so that an event costs the ranges it lies in, not the watchers.
-/// Leases expire by tokio's clock; a small task drives that while there are any, and no operation
-/// sees a lease past its end even if that task is gone.
+/// Leases expire by tokio's clock; a small task on the granting runtime (whose time has to be
+/// enabled) drives that while there are any, and no operation sees a lease past its end even if
+/// that task is gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> kstore::Result<()> {
@@ -134,6 +136,7 @@ impl Drop for Shared {
 #[async_trait]
 impl Store for MemoryStore {
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Page> {
+        tokio::task::consume_budget().await;
         // Records are shared under the lock and copied outside it.
         if let Some(key) = range.as_single()
             && !options.count_only
@@ -149,6 +152,7 @@ impl Store for MemoryStore {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResult> {
+        tokio::task::consume_budget().await;
         plan::check(&txn, &self.shared.options)?;
         self.shared.write(|state| state.txn(txn, &self.shared.options))
     }

@@ -280,3 +280,23 @@ async fn a_txn_is_bounded() {
     let key = vec![b'k'; 100_000];
     assert!(matches!(store.put(key, "x").await, Err(Error::TooLarge { what: "key", .. })));
 }
+
+#[tokio::test]
+async fn a_busy_client_lets_others_run() {
+    let store = MemoryStore::new();
+    let other = tokio::spawn(async {});
+    for _ in 0..1000 {
+        store.put("a", "x").await.unwrap();
+    }
+    assert!(other.is_finished(), "a writer has a budget");
+    let mut watch = store.watch(KeyRange::all(), WatchOptions::default()).await.unwrap();
+    let other = tokio::spawn(async {});
+    for _ in 0..1000 {
+        tokio::task::unconstrained(store.put("a", "x")).await.unwrap();
+        next_events(&mut watch).await;
+        if other.is_finished() {
+            return;
+        }
+    }
+    panic!("a watcher never let others run");
+}

@@ -228,14 +228,20 @@ impl Stream for Watcher {
     type Item = Result<WatchBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &self.phase {
+        // A busy range would otherwise keep its reader from ever letting others run.
+        let proceed = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let polled = match &self.phase {
             Phase::Ended => Poll::Ready(None),
             Phase::CatchUp => self.poll_catch_up(cx),
             Phase::Live { group, id } => {
                 let (group, id) = (Arc::clone(group), *id);
                 self.poll_live(&group, id, cx)
             }
+        };
+        if polled.is_ready() {
+            proceed.made_progress();
         }
+        polled
     }
 }
 
