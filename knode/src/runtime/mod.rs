@@ -34,6 +34,7 @@ pub use exec::{
 pub use image::{FsUsage, Image, Images, PullOptions, RegistryAuth};
 #[cfg(feature = "mock")]
 pub use mock::MockRuntime;
+pub(crate) use observe::event_stream;
 pub use observe::{ContainerEvent, ContainerEventKind, ContainerStats, Events, Stats};
 pub use sandbox::{
     DnsConfig, PortMapping, Protocol, SandboxConfig, SandboxFilter, SandboxId, SandboxState,

@@ -3,12 +3,14 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _};
 use jiff::Timestamp;
 
-use crate::Result;
+use tokio::sync::broadcast::{self, error::RecvError};
+
 use crate::runtime::chain::chainable;
 use crate::runtime::{ContainerFilter, ContainerId, SandboxId};
+use crate::{Error, Result};
 
 /// What containers use.
 #[cfg_attr(
@@ -112,4 +114,18 @@ impl ContainerEvent {
     ) -> Self {
         Self { container, sandbox, kind, at }
     }
+}
+
+/// The stream over a bounded channel; what overflowed is an error in its place.
+pub(crate) fn event_stream(
+    receiver: broadcast::Receiver<ContainerEvent>,
+) -> BoxStream<'static, Result<ContainerEvent>> {
+    futures::stream::unfold(receiver, |mut receiver| async move {
+        match receiver.recv().await {
+            Ok(event) => Some((Ok(event), receiver)),
+            Err(RecvError::Lagged(count)) => Some((Err(Error::EventsLost { count }), receiver)),
+            Err(RecvError::Closed) => None,
+        }
+    })
+    .boxed()
 }
