@@ -35,6 +35,10 @@ impl World {
         self.runtime.as_deref().unwrap()
     }
 
+    pub(super) fn has(&self, capability: Capability) -> bool {
+        self.capabilities.has(capability)
+    }
+
     /// The agent crashes, and its successor opens the same place.
     pub(super) async fn restart(&mut self) {
         self.runtime = None;

@@ -13,8 +13,12 @@ mod tcp;
 #[cfg(feature = "https-probe")]
 mod tls;
 
+use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 pub use state::{
     Gate, MAX_PROBE_ATTEMPTS, ProbeKind, ProbeResult, ProbeState, Situation, compute_gate,
@@ -187,6 +191,44 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn new(address: IpAddr, container: &'a ContainerId, exec: &'a dyn Exec) -> Self {
         Self { address, container, exec }
+    }
+}
+
+/// Who asks. [`NetworkProber`] does so for real; a simulation has its own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot probe containers",
+    note = "implement `knode::probe::Prober`, or pass `knode::probe::NetworkProber`"
+)]
+#[async_trait]
+pub trait Prober: Debug + Send + Sync + 'static {
+    /// Asks once, within the spec's timeout. Dropping the future ends the question.
+    async fn probe(&self, spec: &ProbeSpec, target: Target<'_>) -> Outcome;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Prober + ?Sized> Prober for Arc<T> {
+    async fn probe(&self, spec: &ProbeSpec, target: Target<'_>) -> Outcome {
+        (**self).probe(spec, target).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Prober + ?Sized> Prober for Box<T> {
+    async fn probe(&self, spec: &ProbeSpec, target: Target<'_>) -> Outcome {
+        (**self).probe(spec, target).await
+    }
+}
+
+/// Asks over the network, and in the container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NetworkProber;
+
+#[async_trait]
+impl Prober for NetworkProber {
+    async fn probe(&self, spec: &ProbeSpec, target: Target<'_>) -> Outcome {
+        probe(spec, target).await
     }
 }
 
