@@ -24,3 +24,7 @@ pub mod process;
 pub mod runtime;
 
 pub use error::{Error, Result};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,5 @@
 //! `FakeRuntime` under the suite, its price, and its determinism.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -218,6 +219,5 @@ async fn a_thousand_nodes_of_ten_pods_cost_less_than_a_kilobyte_a_pod() {
         nodes.push(runtime);
     }
     let per_pod = (counted::held() - before) / 10_000;
-    println!("{per_pod} bytes a pod, its share of the node included");
     assert!(per_pod < 1024, "{per_pod} bytes a pod");
 }

@@ -114,6 +114,9 @@ pub async fn stop_asks_before_it_kills(world: World) {
     world.runtime().containers().stop(&container, GRACE).await.unwrap();
     let exit = world.status(&container).await.exit.unwrap();
     assert_eq!((exit.code, exit.reason.as_str()), (7, REASON_ERROR));
+    let patient = world.ready(&sandbox, "patient", Program::EndWhenAsked).await;
+    world.runtime().containers().stop(&patient, Duration::MAX).await.unwrap();
+    assert_eq!(world.status(&patient).await.exit.unwrap().code, 7);
 }
 
 pub async fn stop_kills_what_ignores_the_request(world: World) {
@@ -191,8 +194,8 @@ pub async fn list_containers_filters_by_id_sandbox_state_and_labels(world: World
     };
     let everything = sorted(vec![created.clone(), running.clone(), ended.clone()]);
     assert_eq!(list(all()).await, everything);
-    assert_eq!(list(all().id(ended.clone())).await, [ended.clone()]);
-    assert_eq!(list(all().sandbox(two.clone())).await, [ended.clone()]);
+    assert_eq!(list(all().id(ended.clone())).await, vec![ended.clone()]);
+    assert_eq!(list(all().sandbox(two.clone())).await, vec![ended.clone()]);
     assert_eq!(list(all().state(ContainerState::Running)).await, [running]);
     assert_eq!(list(all().labels([("container", "created")])).await, [created]);
     assert_eq!(list(all().sandbox(two).state(ContainerState::Running)).await, []);

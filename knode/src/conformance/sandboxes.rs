@@ -62,11 +62,14 @@ pub async fn sandboxes_survive_a_restart_of_the_agent(mut world: World) {
 pub async fn stop_sandbox_kills_its_containers(world: World) {
     let (sandbox, other) = (world.sandbox("a").await, world.sandbox("b").await);
     let container = world.start(&sandbox, "c", Program::Sleep).await;
+    let waiting = world.create(&sandbox, world.config("waits", &Program::Sleep)).await;
     let neighbor = world.start(&other, "c", Program::Sleep).await;
     world.runtime().sandboxes().stop(&sandbox).await.unwrap();
     let status = world.runtime().sandboxes().status(&sandbox).await.unwrap();
     assert_eq!(status.summary.state, SandboxState::NotReady);
     assert_ne!(world.exit(&container).await.code, 0);
+    let refused = world.runtime().containers().start(&waiting).await;
+    assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
     assert_eq!(world.status(&neighbor).await.state(), ContainerState::Running);
     world.runtime().containers().stop(&neighbor, Duration::ZERO).await.unwrap();
 }
@@ -130,8 +133,8 @@ pub async fn list_sandboxes_filters_by_id_state_and_labels(world: World) {
     let mut both = vec![a.clone(), b.clone()];
     both.sort();
     assert_eq!(list(all()).await, both);
-    assert_eq!(list(all().id(a.clone())).await, [a.clone()]);
-    assert_eq!(list(all().state(SandboxState::Ready)).await, [a.clone()]);
+    assert_eq!(list(all().id(a.clone())).await, vec![a.clone()]);
+    assert_eq!(list(all().state(SandboxState::Ready)).await, vec![a.clone()]);
     assert_eq!(list(all().labels([("pod", "b")])).await, [b]);
     assert_eq!(list(all().labels([("pod", "a"), ("x", "y")])).await, []);
 }

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::select;
 use futures::stream::{BoxStream, StreamExt as _};
 use tokio::time::Instant;
 
 use super::FakeRuntime;
-use super::state::{container_id, number, sandbox_id};
+use super::state::{State, container_id, number, sandbox_id};
 use crate::runtime::{
     ContainerConfig, ContainerEvent, ContainerFilter, ContainerId, ContainerState, ContainerStats,
     ContainerStatus, ContainerSummary, Containers, Events, Exec, ExecOptions, ExecOutput, FsUsage,
-    Image, Images, PullOptions, Resources, Runtime, RuntimeCondition, RuntimeStatus, SandboxConfig,
-    SandboxFilter, SandboxId, SandboxState, SandboxStatus, SandboxSummary, Sandboxes, Stats,
-    Streaming, Version,
+    Image, Images, MAX_GRACE, PullOptions, Resources, Runtime, RuntimeCondition, RuntimeStatus,
+    SandboxConfig, SandboxFilter, SandboxId, SandboxState, SandboxStatus, SandboxSummary,
+    Sandboxes, Stats, Streaming, Version,
 };
 use crate::{Error, Result};
 
@@ -29,6 +30,16 @@ fn no_container(id: &ContainerId) -> Error {
 fn wrong_state(id: &ContainerId, state: ContainerState, needed: &'static str) -> Error {
     let (id, state) = (id.to_string(), format!("{state:?}"));
     Error::InvalidState { kind: "container", id, state, needed }
+}
+
+fn ready(state: &State, sandbox: u64) -> Result<()> {
+    let id = sandbox_id(sandbox);
+    let found = state.sandboxes.get(&sandbox).ok_or_else(|| no_sandbox(&id))?;
+    if found.state == SandboxState::Ready {
+        return Ok(());
+    }
+    let (id, state) = (id.to_string(), format!("{:?}", found.state));
+    Err(Error::InvalidState { kind: "sandbox", id, state, needed: "Ready" })
 }
 
 #[async_trait]
@@ -84,11 +95,7 @@ impl Containers for FakeRuntime {
     async fn create(&self, sandbox: &SandboxId, config: ContainerConfig) -> Result<ContainerId> {
         let mut state = self.state();
         let pod = number(sandbox.as_str()).ok_or_else(|| no_sandbox(sandbox))?;
-        let found = state.sandboxes.get(&pod).ok_or_else(|| no_sandbox(sandbox))?;
-        if found.state != SandboxState::Ready {
-            let (id, state) = (sandbox.to_string(), format!("{:?}", found.state));
-            return Err(Error::InvalidState { kind: "sandbox", id, state, needed: "Ready" });
-        }
+        ready(&state, pod)?;
         if !state.images.contains(config.image.as_str()) {
             return Err(Error::NotFound { kind: "image", id: config.image });
         }
@@ -117,6 +124,7 @@ impl Containers for FakeRuntime {
         if found.state() != ContainerState::Created {
             return Err(wrong_state(id, found.state(), "Created"));
         }
+        ready(&state, found.sandbox)?;
         let container = id.to_string();
         state.start(number).map_err(|message| Error::StartFailed { container, message })
     }
@@ -124,7 +132,7 @@ impl Containers for FakeRuntime {
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
         let Some(number) = number(id.as_str()) else { return Ok(()) };
         self.state().request_end(number, grace);
-        let killed_at = Instant::now() + grace;
+        let killed_at = Instant::now() + grace.min(MAX_GRACE);
         loop {
             let next = {
                 let state = self.state();
@@ -273,10 +281,8 @@ impl Events for FakeRuntime {
                         None => std::future::pending().await,
                     }
                 };
-                kcore::select! {
-                    () = subscriber.changed.notified() => {}
-                    () = timer => {}
-                }
+                let changed = std::pin::pin!(subscriber.changed.notified());
+                select(changed, std::pin::pin!(timer)).await;
             }
         })
         .boxed()

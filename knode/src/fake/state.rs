@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::Behavior;
 use crate::runtime::{
     ContainerConfig, ContainerEvent, ContainerEventKind, ContainerId, ContainerState,
-    ContainerStatus, ContainerSummary, Exit, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
-    SandboxSummary,
+    ContainerStatus, ContainerSummary, Exit, MAX_GRACE, SandboxConfig, SandboxId, SandboxState,
+    SandboxStatus, SandboxSummary,
 };
 
 /// Events that a subscriber may lag behind.
@@ -231,6 +231,7 @@ impl State {
         if container.state() != ContainerState::Running {
             return;
         }
+        let grace = grace.min(MAX_GRACE);
         let on_request = container.behavior.on_request.filter(|ends| ends.after < grace);
         let (after, code) = on_request.map_or((grace, 128 + KILL), |e| (e.after, e.exit_code));
         self.plan_end(id, Instant::now() + after, code);

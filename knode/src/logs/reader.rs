@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use jiff::Timestamp;
 
@@ -117,10 +118,13 @@ pub fn read(
                 Ok(Step::Data(bytes)) => return Some((Ok(bytes), Some((reader, ended)))),
                 Ok(Step::Done) => return None,
                 Err(error) => return Some((Err(error), None)),
-                Ok(Step::Wait) => kcore::select! {
-                    () = &mut ended => reader.state = State::Draining,
-                    () = tokio::time::sleep(FOLLOW_POLL_INTERVAL) => {}
-                },
+                Ok(Step::Wait) => {
+                    let pause = std::pin::pin!(tokio::time::sleep(FOLLOW_POLL_INTERVAL));
+                    // The end is looked at first, so that it is not put off by the pause.
+                    if let Either::Left(_) = select(&mut ended, pause).await {
+                        reader.state = State::Draining;
+                    }
+                }
             }
         }
     })

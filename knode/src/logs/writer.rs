@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -95,8 +96,12 @@ fn open_file(path: &Path) -> Result<(File, u64)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    let file =
-        OpenOptions::new().append(true).create(true).open(path).map_err(Error::io("open", path))?;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+        .map_err(Error::io("open", path))?;
     let size = file.metadata().map_err(Error::io("inspect", path))?.len();
     Ok((file, size))
 }

@@ -17,11 +17,11 @@ use super::record::{
     self, CONTAINER, CONTROL, ContainerRecord, EXIT, ROOT, RUNNING, Running, SHIM_VARIABLE,
 };
 use super::shim::{FAILED, STARTED};
-use super::state::{Container, Inner, Phase};
+use super::state::{Container, Inner, Phase, State};
 use super::{NAME, ProcessRuntime, blocking};
 use crate::runtime::{
     ContainerConfig, ContainerEventKind, ContainerFilter, ContainerId, ContainerStatus,
-    ContainerSummary, Containers, Exit, Resources, SandboxId, SandboxState,
+    ContainerSummary, Containers, Exit, MAX_GRACE, Resources, SandboxId, SandboxState,
 };
 use crate::{Error, Result};
 
@@ -113,6 +113,7 @@ impl ProcessRuntime {
 
     /// The shim keeps the grace period, so that it holds whatever becomes of the caller.
     pub(super) async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<()> {
+        let grace = grace.min(MAX_GRACE);
         let Some(container) = self.inner.container(id) else { return Ok(()) };
         let mut phase = container.phase.subscribe();
         // The sender lives in the container, which is held.
@@ -216,15 +217,7 @@ impl Inner {
     fn insert_container(&self, container: &Arc<Container>) -> Result<()> {
         let mut state = self.state.lock();
         let record = &container.record;
-        let id = record.sandbox.to_string();
-        match state.sandboxes.get(&record.sandbox) {
-            None => return Err(Error::NotFound { kind: "sandbox", id }),
-            Some(pod) if pod.state != SandboxState::Ready => {
-                let state = format!("{:?}", pod.state);
-                return Err(Error::InvalidState { kind: "sandbox", id, state, needed: "Ready" });
-            }
-            Some(_) => {}
-        }
+        self.check_ready(&state, &record.sandbox)?;
         let same = |other: &Arc<Container>| {
             other.record.sandbox == record.sandbox
                 && other.record.config.name == record.config.name
@@ -238,6 +231,18 @@ impl Inner {
         Ok(())
     }
 
+    fn check_ready(&self, state: &State, sandbox: &SandboxId) -> Result<()> {
+        let id = sandbox.to_string();
+        match state.sandboxes.get(sandbox) {
+            None => Err(Error::NotFound { kind: "sandbox", id }),
+            Some(pod) if pod.state != SandboxState::Ready => {
+                let state = format!("{:?}", pod.state);
+                Err(Error::InvalidState { kind: "sandbox", id, state, needed: "Ready" })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
     fn start_container(self: &Arc<Self>, id: &ContainerId) -> Result<()> {
         let container = self.known_container(id)?;
         let claimed = container.phase.send_if_modified(|phase| {
@@ -249,6 +254,11 @@ impl Inner {
         });
         if !claimed {
             return Err(invalid_state(&container, "Created"));
+        }
+        // Looked at after the claim: a sandbox that is stopped from here on waits for this start.
+        if let Err(error) = self.check_ready(&self.state.lock(), &container.record.sandbox) {
+            container.phase.send_replace(Phase::Created);
+            return Err(error);
         }
         match self.launch(&container) {
             Ok((running, shim)) => {

@@ -54,28 +54,30 @@ pub(super) fn all() -> Vec<Stat> {
         .collect()
 }
 
-/// Whether a process was started with `variable=value` in its environment.
-fn has_variable(pid: i32, marker: &[u8]) -> bool {
-    fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
-        .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == marker))
+/// Whether a process was started with one of `markers` in its environment.
+fn is_marked(pid: i32, markers: &[Vec<u8>]) -> bool {
+    fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).is_ok_and(|environ| {
+        environ.split(|&byte| byte == 0).any(|entry| markers.iter().any(|marker| entry == marker))
+    })
 }
 
-/// Kills every process that was started with `variable=value`, and what those start meanwhile.
+/// Kills every process that was started with one of these variables of this value, and what those start meanwhile.
 /// Returns how many there were.
-pub(super) fn kill_marked(variable: &str, value: &str) -> usize {
-    let marker = format!("{variable}={value}").into_bytes();
+pub(super) fn kill_marked(marks: &[(&str, &str)]) -> usize {
+    let marker = |(name, value): &(&str, &str)| format!("{name}={value}").into_bytes();
+    let markers: Vec<_> = marks.iter().map(marker).collect();
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let mut killed = 0;
     for _ in 0..MAX_SWEEPS {
         let mut found = 0;
         for stat in all() {
-            if stat.pid == own || stat.zombie || !has_variable(stat.pid, &marker) {
+            if stat.pid == own || stat.zombie || !is_marked(stat.pid, &markers) {
                 continue;
             }
             let Some(pid) = Pid::from_raw(stat.pid) else { continue };
             // The handle pins the process; only then is it asked again whether it is the one.
             let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if has_variable(stat.pid, &marker) {
+            if is_marked(stat.pid, &markers) {
                 let _ = pidfd_send_signal(&handle, Signal::KILL);
                 wait_for_end(&handle);
                 found += 1;

@@ -93,8 +93,7 @@ impl Container {
 
     /// Kills every process of it, the shim included.
     pub(super) fn kill_everything(&self) {
-        procfs::kill_marked(SHIM_VARIABLE, &self.dir.to_string_lossy());
-        procfs::kill_marked(CONTAINER_VARIABLE, self.id.as_str());
+        kill_everything(&self.dir, self.id.as_str());
     }
 }
 
@@ -199,8 +198,7 @@ impl Inner {
                 self.state.lock().sandboxes.contains_key(&record.sandbox)
             };
             let Some(record) = record.filter(known) else {
-                procfs::kill_marked(SHIM_VARIABLE, &dir.to_string_lossy());
-                procfs::kill_marked(CONTAINER_VARIABLE, &name);
+                kill_everything(&dir, &name);
                 record::empty_dir(&dir)?;
                 continue;
             };
@@ -271,6 +269,11 @@ fn has_ended(shim: &OwnedFd) -> bool {
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
+fn kill_everything(dir: &Path, id: &str) {
+    let dir = dir.to_string_lossy();
+    procfs::kill_marked(&[(SHIM_VARIABLE, &dir), (CONTAINER_VARIABLE, id)]);
+}
+
 /// The shim has ended: what is on disk is final, unless the shim was killed before it wrote.
 fn note_end(inner: &Weak<Inner>, container: &Container) {
     let Some(inner) = inner.upgrade() else { return };
@@ -279,7 +282,7 @@ fn note_end(inner: &Weak<Inner>, container: &Container) {
         _ => None,
     };
     if container.has_execs.load(std::sync::atomic::Ordering::Acquire) {
-        procfs::kill_marked(CONTAINER_VARIABLE, container.id.as_str());
+        procfs::kill_marked(&[(CONTAINER_VARIABLE, container.id.as_str())]);
     }
     let exit = match record::read_exit(&container.dir) {
         Ok(Some(exit)) => exit,
@@ -292,7 +295,7 @@ fn note_end(inner: &Weak<Inner>, container: &Container) {
 /// The end of a container whose shim was killed: nobody knows its exit code, and nothing of it may
 /// go on unseen.
 fn lost(dir: &Path, id: &str, now: Timestamp) -> Exit {
-    procfs::kill_marked(CONTAINER_VARIABLE, id);
+    procfs::kill_marked(&[(CONTAINER_VARIABLE, id)]);
     let exit = Exit::with_signal(9, now).message("the container's shim was killed");
     if let Err(error) = record::write(&dir.join(EXIT), &exit) {
         tracing::warn!(container = id, %error, "cannot note the end of a container");
@@ -317,8 +320,7 @@ fn find_phase(dir: &Path, id: &str, now: Timestamp) -> Result<(Phase, Option<Own
     }
     if dir.join(CONTROL).exists() {
         // The last runtime ended while it started this one, and nobody was told it runs.
-        procfs::kill_marked(SHIM_VARIABLE, &dir.to_string_lossy());
-        procfs::kill_marked(CONTAINER_VARIABLE, id);
+        kill_everything(dir, id);
         for name in [RUNNING, EXIT, CONTROL] {
             let _ = fs::remove_file(dir.join(name));
         }

@@ -48,6 +48,9 @@ pub use {
 
 use crate::Result;
 
+/// A longer grace period is taken for this one: seven weeks.
+pub(crate) const MAX_GRACE: std::time::Duration = std::time::Duration::from_secs(49 * 24 * 3600);
+
 /// What runs the containers of a node.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a container runtime",
