@@ -1,4 +1,4 @@
-//! The suite that every [`Runtime`](crate::runtime::Runtime) runs.
+//! The suite that every [`Runtime`] runs.
 //!
 //! ```text
 //! knode::conformance::suite!(process_runtime, Capabilities::default().processes().exec(), || async {

@@ -64,7 +64,7 @@ impl Exec for ProcessRuntime {
         }
         let mut child = prepared.spawn().map_err(|error| Error::StartFailed {
             container: id.to_string(),
-            message: start_error(program, &error),
+            message: start_error(program, spec, &error),
         })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let mut group = Group(pid);

@@ -325,7 +325,7 @@ fn command(spec: &ShimSpec) -> Command {
 
 /// Notes that the command could not be run, and says so in upstream's words.
 fn fail(dir: &Path, spec: &ShimSpec, error: &std::io::Error) -> String {
-    let message = start_error(spec.argv.first().map_or("", String::as_str), error);
+    let message = start_error(spec.argv.first().map_or("", String::as_str), spec, error);
     let exit = Exit::start_error(&message, Clock::system().now());
     match record::write(&dir.join(EXIT), &exit) {
         Ok(()) => message,
@@ -333,8 +333,14 @@ fn fail(dir: &Path, spec: &ShimSpec, error: &std::io::Error) -> String {
     }
 }
 
-pub(super) fn start_error(program: &str, error: &std::io::Error) -> String {
-    let why = match error.kind() {
+/// Why `spec`'s container could not run `program`, in upstream's words.
+pub(super) fn start_error(program: &str, spec: &ShimSpec, error: &std::io::Error) -> String {
+    let mut kind = error.kind();
+    // The search of the path reports a directory that it may not enter before what is missing.
+    if kind == std::io::ErrorKind::PermissionDenied && !is_in_path(program, spec) {
+        kind = std::io::ErrorKind::NotFound;
+    }
+    let why = match kind {
         std::io::ErrorKind::NotFound if program.contains('/') => {
             format!("exec: {program:?}: stat {program}: no such file or directory")
         }
@@ -348,6 +354,14 @@ pub(super) fn start_error(program: &str, error: &std::io::Error) -> String {
         _ => format!("exec: {program:?}: {error}"),
     };
     format!("failed to create task: unable to start container process: {why}")
+}
+
+fn is_in_path(program: &str, spec: &ShimSpec) -> bool {
+    if program.contains('/') {
+        return true;
+    }
+    let path = spec.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    std::env::split_paths(path).any(|dir| dir.join(program).exists())
 }
 
 fn to_exit(status: WaitStatus, finished_at: jiff::Timestamp) -> Exit {
