@@ -1,1 +1,30 @@
 //! The node agent: runtimes, pod workers, probes, volumes.
+//!
+//! Start at [`runtime::Runtime`], the seam between a node and what runs its containers, and at
+//! [`process::ProcessRuntime`], which runs them as host processes without root.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`runtime`] | the seam, split as [CRI](https://kubernetes.io/docs/concepts/containers/cri/) splits it |
+//! | [`process`] | a container is a host process behind a shim; survives its agent |
+//! | [`fake`] | scripted containers in memory, for simulation |
+//! | [`logs`] | CRI's log format: write, rotate, read, follow |
+//! | [`probe`] | probe decisions as plain functions, and the network probers |
+//! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
+//!
+//! What is deliberately absent: no Kubernetes API object is known here, and no HTTP server.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+pub mod fake;
+pub mod logs;
+pub mod probe;
+pub mod process;
+pub mod runtime;
+
+pub use error::{Error, Result};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
