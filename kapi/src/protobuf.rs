@@ -3,7 +3,7 @@
 //! Only review kinds are understood: they are small and never stored. Field numbers follow the
 //! published `generated.proto` files of `k8s.io/api`.
 
-use std::collections::HashMap as ProtoMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
@@ -98,14 +98,11 @@ struct AccessSpec {
     user: String,
     #[prost(string, repeated, tag = "4")]
     groups: Vec<String>,
-    #[prost(map = "string, message", tag = "5")]
-    extra: ProtoExtra,
+    #[prost(btree_map = "string, message", tag = "5")]
+    extra: BTreeMap<String, ExtraValue>,
     #[prost(string, tag = "6")]
     uid: String,
 }
-
-#[allow(clippy::disallowed_types, reason = "prost decodes maps into this type; it is not iterated")]
-type ProtoExtra = ProtoMap<String, ExtraValue>;
 
 #[derive(Clone, PartialEq, Message)]
 struct RulesSpec {

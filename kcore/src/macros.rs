@@ -7,9 +7,7 @@
 /// [`tokio::select!`](https://docs.rs/tokio/latest/tokio/macro.select.html)'s.
 #[macro_export]
 macro_rules! select {
-    ($($arms:tt)*) => {{
-        #[allow(clippy::disallowed_macros, reason = "the one place that wraps it, biased")]
-        let outcome = $crate::__tokio::select! { biased; $($arms)* };
-        outcome
-    }};
+    ($($arms:tt)*) => {
+        $crate::__tokio::select! { biased; $($arms)* }
+    };
 }
