@@ -13,6 +13,8 @@ mod patch;
 mod protobuf;
 mod registry;
 mod schema;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod server;
 mod strategy;
 mod table;
