@@ -180,6 +180,21 @@ impl Rules {
 }
 
 impl Permissions {
+    /// The rules that hold in a namespace.
+    pub(crate) fn rules(&self, namespace: &str) -> Vec<PolicyRule> {
+        let local = self.namespaced.get(namespace);
+        let mut rules: Vec<PolicyRule> = Vec::new();
+        for set in std::iter::once(&self.cluster).chain(local) {
+            let all = set.by_resource.values().flatten().chain(&set.paths);
+            for rule in all {
+                if !rules.contains(rule) {
+                    rules.push(rule.clone());
+                }
+            }
+        }
+        rules
+    }
+
     fn allow(&self, attributes: &Attributes<'_>) -> bool {
         self.cluster.allow(attributes)
             || (!attributes.namespace.is_empty()

@@ -12,7 +12,7 @@ use kcore::collections::HashMap;
 use kcore::kind::Typed;
 use kcore::name::Resource;
 
-pub(crate) use row::{Row, StatusPart, Subresource, Verbs, cast, cast_mut};
+pub(crate) use row::{Row, ScalePart, StatusPart, Subresource, Verbs, cast, cast_mut};
 
 /// Every kind a server serves.
 #[derive(Debug)]

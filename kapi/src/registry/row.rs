@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use k8s_openapi::api::autoscaling::v1::Scale;
 use kcore::kind::{Codec, Kind, Typed};
 use kcore::name::Resource;
 
 use super::Convert;
 use crate::schema::SchemaSource;
-use crate::strategy::{Adapter, KindStrategy, Plain, Strategy};
+use crate::strategy::{Adapter, KindStrategy, Plain, Scalable, Strategy};
 
 /// Which verbs a resource has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,6 @@ pub(crate) enum Subresource {
     Binding,
     /// `eviction` of a Pod.
     Eviction,
-    /// `log` of a Pod's containers.
-    Log,
     /// `finalize` of a Namespace.
     Finalize,
     /// `ephemeralcontainers` of a Pod.
@@ -39,8 +38,6 @@ pub(crate) enum Subresource {
     Resize,
     /// `approval` of a certificate signing request.
     Approval,
-    /// `token` of a ServiceAccount.
-    Token,
 }
 
 impl Subresource {
@@ -51,12 +48,10 @@ impl Subresource {
             Self::Scale => "scale",
             Self::Binding => "binding",
             Self::Eviction => "eviction",
-            Self::Log => "log",
             Self::Finalize => "finalize",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
             Self::Approval => "approval",
-            Self::Token => "token",
         }
     }
 }
@@ -68,6 +63,24 @@ pub(crate) struct StatusPart {
     pub(crate) copy: fn(to: &mut dyn Typed, from: &dyn Typed),
     /// Takes the status away.
     pub(crate) clear: fn(&mut dyn Typed),
+}
+
+/// How a kind's replicas are read and set through `scale`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScalePart {
+    /// The object's scale.
+    pub(crate) get: fn(&dyn Typed) -> Scale,
+    /// Sets the replicas.
+    pub(crate) set: fn(&mut dyn Typed, i32),
+}
+
+impl ScalePart {
+    pub(crate) fn of<K: Scalable>() -> Self {
+        Self {
+            get: |object| cast::<K>(object).scale(),
+            set: |object, replicas| cast_mut::<K>(object).set_replicas(replicas),
+        }
+    }
 }
 
 /// Where a kind's objects are stored if not under its own group and version.
@@ -92,6 +105,7 @@ pub(crate) struct Row {
     pub(crate) codec: Codec,
     pub(crate) schema: SchemaSource,
     pub(crate) status: Option<StatusPart>,
+    pub(crate) scale: Option<ScalePart>,
     /// Whether the desired state of two objects is the same.
     pub(crate) same_spec: Option<fn(&dyn Typed, &dyn Typed) -> bool>,
     pub(crate) strategy: Box<dyn Strategy>,
@@ -111,6 +125,7 @@ impl Row {
             codec: Codec::of::<K>(),
             schema: SchemaSource::of::<K>(),
             status: None,
+            scale: None,
             same_spec: None,
             strategy: Box::new(Adapter(Plain::<K>::default())),
             stored_as: None,
@@ -139,6 +154,12 @@ impl Row {
     pub(crate) fn status(mut self, part: StatusPart) -> Self {
         self.status = Some(part);
         self.sub(Subresource::Status)
+    }
+
+    /// Its replicas can be set at `scale`.
+    pub(crate) fn scale(mut self, part: ScalePart) -> Self {
+        self.scale = Some(part);
+        self.sub(Subresource::Scale)
     }
 
     /// Its generation counts the changes of its desired state.

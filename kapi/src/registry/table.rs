@@ -12,7 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
 use super::row::StoredAs;
-use super::{Row, StatusPart, Subresource, cast, cast_mut};
+use super::{Row, ScalePart, StatusPart, Subresource, cast, cast_mut};
 use crate::strategy;
 
 /// A row; `spec` counts generations over that member, `status` keeps that member apart.
@@ -31,6 +31,13 @@ macro_rules! status {
             },
             clear: |object| cast_mut::<$kind>(object).status = Default::default(),
         }
+    };
+}
+
+/// How the replicas of a kind are read and set.
+macro_rules! scale {
+    ($kind:ty) => {
+        ScalePart::of::<$kind>()
     };
 }
 
@@ -76,23 +83,16 @@ fn core_rows() -> Vec<Row> {
         row!(core::v1::Pod, status, counted)
             .short("po")
             .category("all")
-            .sub(Sub::Log)
             .sub(Sub::Binding)
             .sub(Sub::Eviction)
             .sub(Sub::EphemeralContainers)
             .sub(Sub::Resize)
             .strategy(strategy::PodStrategy),
         row!(core::v1::PodTemplate),
-        row!(core::v1::ReplicationController, status, counted)
-            .short("rc")
-            .category("all")
-            .sub(Sub::Scale),
+        row!(core::v1::ReplicationController, status, counted, scale).short("rc").category("all"),
         row!(core::v1::ResourceQuota, status).short("quota"),
         row!(core::v1::Secret).strategy(strategy::SecretStrategy),
-        row!(core::v1::ServiceAccount)
-            .short("sa")
-            .sub(Sub::Token)
-            .strategy(strategy::ServiceAccountStrategy),
+        row!(core::v1::ServiceAccount).short("sa").strategy(strategy::ServiceAccountStrategy),
         row!(core::v1::Service, status)
             .short("svc")
             .category("all")
@@ -109,21 +109,18 @@ fn core_rows() -> Vec<Row> {
 }
 
 fn workload_rows() -> Vec<Row> {
-    use Subresource::Scale;
     vec![
         row!(apps::v1::ControllerRevision),
         row!(apps::v1::DaemonSet, status, counted).short("ds").category("all"),
-        row!(apps::v1::Deployment, status, counted)
+        row!(apps::v1::Deployment, status, counted, scale)
             .short("deploy")
             .category("all")
-            .sub(Scale)
             .strategy(strategy::DeploymentStrategy),
-        row!(apps::v1::ReplicaSet, status, counted)
+        row!(apps::v1::ReplicaSet, status, counted, scale)
             .short("rs")
             .category("all")
-            .sub(Scale)
             .strategy(strategy::ReplicaSetStrategy),
-        row!(apps::v1::StatefulSet, status, counted).short("sts").category("all").sub(Scale),
+        row!(apps::v1::StatefulSet, status, counted, scale).short("sts").category("all"),
         row!(batch::v1::CronJob, status, counted).short("cj").category("all"),
         row!(batch::v1::Job, status, counted).category("all"),
         row!(autoscaling::v2::HorizontalPodAutoscaler, status).short("hpa").category("all"),

@@ -13,7 +13,7 @@ use super::decode::{encode, present};
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
 };
-use crate::registry::Row;
+use crate::registry::{Row, Verbs};
 use crate::strategy::{FieldErrors, validate_meta};
 
 /// Letters that a generated name gets behind its prefix, and the longest prefix that leaves room.
@@ -34,7 +34,13 @@ impl Server {
         self.ready().await?;
         let row = self.row(path.resource)?;
         self.authorize_path(user, "create", path).await?;
+        if !path.subresource.is_empty() {
+            return self.create_subresource(user, row, path, body, options).await;
+        }
         let typed = self.decode(row, body)?;
+        if row.verbs == Verbs::CreateOnly {
+            return self.review(user, path, typed).await;
+        }
         self.create_typed(user, row, path, typed, options).await
     }
 

@@ -5,9 +5,12 @@ mod commit;
 mod create;
 mod decode;
 mod delete;
+mod evict;
 mod options;
 mod patch;
 mod read;
+mod review;
+mod subresource;
 mod update;
 mod watch;
 

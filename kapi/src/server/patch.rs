@@ -1,14 +1,15 @@
 //! Changing objects in place.
 
-use kcore::client::{Patch, Path, WriteOptions};
+use kcore::client::{Body, Patch, Path, WriteOptions};
 use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
+use super::subresource::{Rescale, decode};
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::patch;
-use crate::registry::Row;
+use crate::registry::{Row, Subresource};
 
 /// A change that a patch describes.
 struct Patched(Patch);
@@ -23,7 +24,25 @@ impl Change for Patched {
             _ => return Err(unsupported().into()),
         };
         let patched = patched.map_err(|error| error.into_status(row, current))?;
-        server.decode(row, kcore::client::Body::Json(patched.into()))
+        server.decode(row, Body::Json(patched.into()))
+    }
+}
+
+/// A patch of an object's scale.
+struct PatchedScale(Patch);
+
+impl Change for PatchedScale {
+    fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
+        let scale = server.scale_of(row, current)?.to_json();
+        let patched = match &self.0 {
+            Patch::Json(patch) => patch::json(&scale, patch),
+            // A scale has no lists that strategies would merge.
+            Patch::Merge(patch) | Patch::Strategic(patch) => patch::merge(&scale, patch),
+            _ => return Err(unsupported().into()),
+        };
+        let patched = patched.map_err(|error| error.into_status(row, current))?;
+        let scale = decode(Body::Json(patched.into()), "Scale")?;
+        Rescale(scale).apply(server, row, current)
     }
 }
 
@@ -42,6 +61,9 @@ impl Server {
         self.authorize_path(user, "patch", path).await?;
         if matches!(patch, Patch::Apply(_)) {
             return Err(unsupported().into());
+        }
+        if subresource == Some(Subresource::Scale) {
+            return self.set_scale(user, row, path, &PatchedScale(patch), options).await;
         }
         let update = Update { user, path, row, subresource, options };
         self.change(&update, &Patched(patch)).await

@@ -79,6 +79,7 @@ impl Server {
         let kind = self.kind(row, "get")?;
         let key = object_key(row, path.namespace.unwrap_or_default(), path.name);
         match kind.get(&key) {
+            Some(object) if path.subresource == "scale" => self.scale_of(row, &object),
             Some(object) => present(row, object),
             None => {
                 let resource = &row.resource;

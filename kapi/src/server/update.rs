@@ -11,6 +11,7 @@ use kcore::status::{Cause, Status};
 use super::commit::{Extras, Outcome};
 use super::create::adopt_namespace;
 use super::decode::{encode, present, typed_of};
+use super::subresource::{Rescale, decode};
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
 };
@@ -60,6 +61,10 @@ impl Server {
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "update")?;
         self.authorize_path(user, "update", path).await?;
+        if subresource == Some(Subresource::Scale) {
+            let change = Rescale(decode(body, "Scale")?);
+            return self.set_scale(user, row, path, &change, options).await;
+        }
         let mut typed = self.decode(row, body)?;
         adopt_namespace(path, typed.meta_mut())?;
         check_name(path, typed.meta_mut())?;
@@ -83,6 +88,7 @@ impl Server {
             None => Err(Status::no_such_path().into()),
             Some(
                 part @ (Subresource::Status
+                | Subresource::Scale
                 | Subresource::Finalize
                 | Subresource::Approval
                 | Subresource::EphemeralContainers
@@ -183,8 +189,10 @@ impl Server {
                 row.strategy.prepare_status(&mut *next, old);
                 *new = next;
             }
-            (_, status) => {
-                if let Some(status) = status {
+            (part, status) => {
+                // Binding a Pod also says so in its status.
+                if let Some(status) = status.as_ref().filter(|_| part != Some(Subresource::Binding))
+                {
                     (status.copy)(&mut **new, old);
                 }
                 row.strategy.apply_defaults(&mut **new);

@@ -8,6 +8,7 @@ pub(crate) mod convert;
 mod errors;
 mod meta;
 mod rules;
+mod scale;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -17,6 +18,7 @@ use kcore::kind::{Kind, Typed};
 pub(crate) use errors::{FieldErrors, FieldPath};
 pub(crate) use meta::{validate_meta, validate_meta_update};
 pub(crate) use rules::*;
+pub(crate) use scale::Scalable;
 
 use crate::registry::{cast, cast_mut};
 

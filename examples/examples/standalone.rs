@@ -1,0 +1,65 @@
+//! A server to use with kubectl: `standalone --data-dir D --listen 127.0.0.1:16443`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use kapi::ApiServer;
+use kapi::serve::{ClusterCa, Listener, kubeconfig};
+use kcore::clock::Clock;
+use kstore::MemoryStore;
+
+/// What the command line says.
+struct Arguments {
+    data_dir: PathBuf,
+    listen: SocketAddr,
+}
+
+impl Arguments {
+    fn parse() -> anyhow::Result<Self> {
+        let mut this =
+            Self { data_dir: "data".into(), listen: SocketAddr::from(([127, 0, 0, 1], 16443)) };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{name} needs a value"));
+            match name.as_str() {
+                "--data-dir" => this.data_dir = value()?.into(),
+                "--listen" => {
+                    let text = value()?;
+                    this.listen = text.parse().with_context(|| {
+                        format!("--listen {text}: not an address like 127.0.0.1:16443")
+                    })?;
+                }
+                other => {
+                    bail!("{other} is not known; usage: standalone [--data-dir D] [--listen A:P]")
+                }
+            }
+        }
+        Ok(this)
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let arguments = Arguments::parse()?;
+    let now = Clock::system().now();
+    let ca = ClusterCa::open(&arguments.data_dir.join("pki"), now)?;
+    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let address = arguments.listen.ip();
+    let certificate = ca.server("kube-apiserver", &names, &[address], now)?;
+    let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
+    let api = ApiServer::new(MemoryStore::new());
+    let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
+    let path = arguments.data_dir.join("kubeconfig");
+    let url = format!("https://{}", listener.address());
+    kubeconfig(&path, &url, &ca, "kubernetes-admin", &admin)?;
+    println!("kubeconfig: {}", path.display());
+    listener
+        .serve(api.service(), async {
+            // Without a signal handler the default one ends the process.
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await;
+    Ok(())
+}
