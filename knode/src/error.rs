@@ -99,7 +99,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The directory is in use by another runtime.
-    #[error("{} is in use by another runtime, stop it or choose another directory", .path.display())]
+    #[error("{} is in use by another runtime, stop it or choose another", .path.display())]
     InUse {
         /// The directory.
         path: PathBuf,

@@ -5,12 +5,14 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`runtime`] | the seam, split as [CRI](https://kubernetes.io/docs/concepts/containers/cri/) splits it |
+//! | [`runtime`] | the seam, split as [CRI] splits it |
 //! | [`process`] | a container is a host process behind a shim; survives its agent |
 //! | [`fake`] | scripted containers in memory, for simulation |
 //! | [`logs`] | CRI's log format: write, rotate, read, follow |
 //! | [`probe`] | probe decisions as plain functions, and the network probers |
 //! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
+//!
+//! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
 //! What is deliberately absent: no Kubernetes API object is known here, and no HTTP server.
 

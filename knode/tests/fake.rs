@@ -139,6 +139,20 @@ async fn logs_are_there_once_it_started() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_the_script_refuses_is_a_start_error() {
+    let broken = Behavior::default().start_error("exec: no such file".to_owned());
+    let runtime = FakeRuntime::new(Options::default().image("broken", broken));
+    let pod = runtime.sandboxes().run(SandboxConfig::default().uid("a")).await.unwrap();
+    runtime.images().pull("broken", PullOptions::default()).await.unwrap();
+    let config = ContainerConfig::default().name("main").image("broken");
+    let container = runtime.containers().create(&pod, config).await.unwrap();
+    let error = runtime.containers().start(&container).await.unwrap_err();
+    assert!(error.to_string().ends_with("exec: no such file"), "{error}");
+    let exit = runtime.containers().status(&container).await.unwrap().exit.unwrap();
+    assert_eq!((exit.code, exit.reason.as_str()), (128, "StartError"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_runs_tell_the_same_events() {
     let run = async || {
         let job = Behavior::default().exit_after(Duration::from_millis(1500)).exit_code(1);

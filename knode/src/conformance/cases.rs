@@ -29,7 +29,9 @@ macro_rules! __runtime_cases {
     (@emit table; $($need:ident $group:ident $name:ident)*) => {
         &[$((stringify!($name), Capability::$need)),*]
     };
-    (@emit tests ($capabilities:expr) ($fixture:expr); $($need:ident $group:ident $name:ident)*) => {
+    (@emit tests ($capabilities:expr) ($fixture:expr);
+        $($need:ident $group:ident $name:ident)*
+    ) => {
         $(
             #[test]
             fn $name() {

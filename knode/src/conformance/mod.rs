@@ -1,9 +1,11 @@
 //! The suite that every [`Runtime`] runs.
 //!
 //! ```text
-//! knode::conformance::suite!(process_runtime, Capabilities::default().processes().exec(), || async {
-//!     MyFixture::new()
-//! });
+//! knode::conformance::suite!(
+//!     my_runtime,
+//!     Capabilities::default().processes().exec(),
+//!     || async { MyFixture::new() }
+//! );
 //! ```
 //!
 //! expands to one named test per contract line, in a module of that name. The fixture is made once

@@ -32,6 +32,13 @@ fn wrong_state(id: &ContainerId, state: ContainerState, needed: &'static str) ->
     Error::InvalidState { kind: "container", id, state, needed }
 }
 
+/// Sleeps, unless for no time: even that takes a tick of the timer.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 fn ready(state: &State, sandbox: u64) -> Result<()> {
     let id = sandbox_id(sandbox);
     let found = state.sandboxes.get(&sandbox).ok_or_else(|| no_sandbox(&id))?;
@@ -45,7 +52,7 @@ fn ready(state: &State, sandbox: u64) -> Result<()> {
 #[async_trait]
 impl Sandboxes for FakeRuntime {
     async fn run(&self, config: SandboxConfig) -> Result<SandboxId> {
-        tokio::time::sleep(self.shared.options.sandbox_delay).await;
+        pause(self.shared.options.sandbox_delay).await;
         let mut state = self.state();
         let same = state
             .sandboxes
@@ -118,7 +125,7 @@ impl Containers for FakeRuntime {
             let found = state.containers.get(&number).ok_or_else(|| no_container(id))?;
             found.behavior.start_delay
         };
-        tokio::time::sleep(delay).await;
+        pause(delay).await;
         let mut state = self.state();
         let found = state.containers.get(&number).ok_or_else(|| no_container(id))?;
         if found.state() != ContainerState::Created {
@@ -178,7 +185,7 @@ impl Containers for FakeRuntime {
 #[async_trait]
 impl Images for FakeRuntime {
     async fn pull(&self, image: &str, _options: PullOptions) -> Result<String> {
-        tokio::time::sleep(self.shared.options.pull_delay).await;
+        pause(self.shared.options.pull_delay).await;
         if self.shared.options.absent.contains(image) {
             let reason = "the script says that it is absent".to_owned();
             return Err(Error::ImagePull { image: image.to_owned(), reason });
@@ -221,7 +228,7 @@ impl Exec for FakeRuntime {
             let what = format!("command {:?}", command.join(" "));
             return Err(Error::TimedOut { what, after: timeout });
         }
-        tokio::time::sleep(scripted.takes).await;
+        pause(scripted.takes).await;
         let keep = |text: String| {
             let mut bytes = text.into_bytes();
             bytes.truncate(options.output_limit);

@@ -70,7 +70,7 @@ impl ProcessRuntime {
     ///
     /// # Errors
     /// [`InUse`](Error::InUse) if another runtime uses the directory, [`Io`](Error::Io) if it
-    /// cannot be read or written, [`Unavailable`](Error::Backend) outside of a tokio runtime.
+    /// cannot be read or written, [`Backend`](Error::Backend) outside of a tokio runtime.
     pub fn new(root: impl AsRef<Path>, options: Options) -> Result<Self> {
         let handle = tokio::runtime::Handle::try_current().map_err(|error| Error::Backend {
             what: "a process runtime needs a tokio runtime".to_owned(),

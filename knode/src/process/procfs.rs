@@ -61,7 +61,8 @@ fn is_marked(pid: i32, markers: &[Vec<u8>]) -> bool {
     })
 }
 
-/// Kills every process that was started with one of these variables of this value, and what those start meanwhile.
+/// Kills every process that was started with one of these variables of this value, and what
+/// those start meanwhile.
 /// Returns how many there were.
 pub(super) fn kill_marked(marks: &[(&str, &str)]) -> usize {
     let marker = |(name, value): &(&str, &str)| format!("{name}={value}").into_bytes();

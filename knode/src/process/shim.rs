@@ -46,7 +46,8 @@ pub(super) const FAILED: &str = "failed ";
 ///
 /// A program that embeds a [`ProcessRuntime`](super::ProcessRuntime) calls it first thing in
 /// `main`, before it starts threads, unless it names another
-/// [`shim_path`](super::Options::shim_path).
+/// [`shim_path`](super::Options::shim_path). A program that does neither would run itself again
+/// for each container.
 pub fn shim_main() {
     let Some(dir) = std::env::var_os(SHIM_VARIABLE) else { return };
     let code = match Shim::start(PathBuf::from(dir)) {

@@ -33,6 +33,9 @@ use crate::{Error, Result};
 
 /// Events that a subscriber may lag behind.
 const EVENT_CAPACITY: usize = 4096;
+/// How often the directory's lock is tried, and the pause between.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 /// How often a shim is looked at on a kernel without handles for processes.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -111,7 +114,7 @@ pub(super) struct Inner {
     pub(super) handle: Handle,
     pub(super) state: Mutex<State>,
     pub(super) events: broadcast::Sender<ContainerEvent>,
-    _lock: File,
+    lock: File,
 }
 
 impl Inner {
@@ -122,8 +125,7 @@ impl Inner {
             record::create_private_dir(&root.join(kind))?;
         }
         let lock = File::create(root.join("lock")).map_err(Error::io("open", &root))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| Error::InUse { path: root.clone() })?;
+        take_lock(&lock).map_err(|_| Error::InUse { path: root.clone() })?;
         let addresses = AddressPool::new(options.pod_cidr);
         let state = State { sandboxes: BTreeMap::new(), containers: BTreeMap::new(), addresses };
         let inner = Arc::new(Self {
@@ -132,7 +134,7 @@ impl Inner {
             handle,
             state: Mutex::new(state),
             events: broadcast::Sender::new(EVENT_CAPACITY),
-            _lock: lock,
+            lock,
         });
         inner.adopt_sandboxes()?;
         inner.adopt_containers()?;
@@ -235,11 +237,26 @@ fn shim_fd(shim: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started may still share the lock.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
         for container in self.state.get_mut().containers.values() {
             if let Some(watcher) = container.watcher.lock().take() {
                 watcher.abort();
             }
         }
+    }
+}
+
+/// A killed predecessor may leave a process behind that shares the lock until it has become
+/// another program, which takes a moment.
+fn take_lock(lock: &File) -> rustix::io::Result<()> {
+    let mut attempt = 1;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if attempt < LOCK_ATTEMPTS => attempt += 1,
+            taken => return taken,
+        }
+        let _ = poll(&mut [], Some(&LOCK_PAUSE));
     }
 }
 

@@ -7,7 +7,7 @@ macro_rules! chainable {
         impl $name { $( $crate::runtime::chain::chainable!(@set $field, $kind, $ty); )* }
     };
     (@set $field:ident, into, $ty:ty) => {
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        #[doc = concat!("Sets the field `", stringify!($field), "`.")]
         #[must_use]
         pub fn $field(mut self, $field: impl Into<$ty>) -> Self {
             self.$field = $field.into();
@@ -15,7 +15,7 @@ macro_rules! chainable {
         }
     };
     (@set $field:ident, each, $ty:ty) => {
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        #[doc = concat!("Sets the field `", stringify!($field), "`.")]
         #[must_use]
         pub fn $field(mut self, $field: impl IntoIterator<Item = impl Into<$ty>>) -> Self {
             self.$field = $field.into_iter().map(Into::into).collect();
@@ -23,7 +23,7 @@ macro_rules! chainable {
         }
     };
     (@set $field:ident, pairs, $ty:ty) => {
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        #[doc = concat!("Sets the field `", stringify!($field), "`.")]
         #[must_use]
         pub fn $field(
             mut self,

@@ -19,7 +19,7 @@ use crate::runtime::{
     not(feature = "mock"),
     diagnostic::on_unimplemented(
         message = "`{Self}` is not a backend of containers",
-        note = "implement `knode::runtime::Containers`, or pass an `Arc` or `Box` of a type that does"
+        note = "implement `knode::runtime::Containers`, or pass an `Arc` or `Box` of one that does"
     )
 )]
 #[cfg_attr(feature = "mock", mockall::automock)]

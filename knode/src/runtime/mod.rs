@@ -1,10 +1,12 @@
 //! The seam between a node and what runs its containers.
 //!
-//! It is split as the [Container Runtime Interface](https://kubernetes.io/docs/concepts/containers/cri/)
+//! It is split as the [Container Runtime Interface][cri]
 //! splits it, so that containerd and CRI-O fit behind it without loss: [`Sandboxes`],
 //! [`Containers`], [`Images`] and [`Exec`] are what every backend has, [`Stats`] and [`Events`]
 //! what it may have. [`Runtime`] holds them together. The log format is CRI's and part of the
 //! contract: see [`crate::logs`].
+//!
+//! [cri]: https://kubernetes.io/docs/concepts/containers/cri/
 
 pub(crate) mod chain;
 mod container;

@@ -25,7 +25,7 @@ id! {
     not(feature = "mock"),
     diagnostic::on_unimplemented(
         message = "`{Self}` is not a backend of pod sandboxes",
-        note = "implement `knode::runtime::Sandboxes`, or pass an `Arc` or `Box` of a type that does"
+        note = "implement `knode::runtime::Sandboxes`, or pass an `Arc` or `Box` of one that does"
     )
 )]
 #[cfg_attr(feature = "mock", mockall::automock)]
