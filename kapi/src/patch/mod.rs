@@ -1,14 +1,19 @@
 //! The three patch forms that change an object in place.
 //! <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
 
+mod lists;
+mod operations;
+mod strategic;
+
+#[cfg(test)]
+mod tests;
+
 use kcore::object::Object;
 use kcore::status::{Cause, Reason, Status};
 use serde_json::Value;
 
 use crate::registry::Row;
-
-/// Operations a JSON patch may have (O1).
-const MAX_OPERATIONS: usize = 10_000;
+use crate::schema::{FieldValidation, Problem, Tree, strict_error};
 
 /// Why a patch cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,30 @@ impl PatchError {
     }
 }
 
+/// Whether a patched object's fields pass; returns what to warn of.
+pub(crate) fn judge_fields(
+    patched: &[u8],
+    problems: &[Problem],
+    directive: FieldValidation,
+) -> Result<Vec<String>, Status> {
+    let fatal = problems.iter().find(|problem| !problem.is_strictness());
+    let why = match fatal {
+        Some(fatal) => fatal.to_string(),
+        None if problems.is_empty() || directive != FieldValidation::Strict => {
+            return Ok(problems.iter().map(ToString::to_string).collect());
+        }
+        None => strict_error(problems),
+    };
+    let patched = String::from_utf8_lossy(patched);
+    let cause = Cause {
+        reason: "FieldValueInvalid".to_owned(),
+        message: format!("Invalid value: {patched:?}: {why}"),
+        field: "patch".to_owned(),
+    };
+    // Upstream names neither kind nor object here.
+    Err(Status::invalid("", "", "", vec![cause]))
+}
+
 fn parse(what: &str, bytes: &[u8]) -> Result<Value, PatchError> {
     serde_json::from_slice(bytes)
         .map_err(|error| PatchError::Malformed(format!("error decoding {what}: {error}")))
@@ -60,16 +89,9 @@ fn print(value: &Value) -> Result<Vec<u8>, PatchError> {
 /// RFC 6902.
 pub(crate) fn json(current: &[u8], patch: &[u8]) -> Result<Vec<u8>, PatchError> {
     let mut value = parse("object", current)?;
-    let operations: json_patch::Patch = serde_json::from_slice(patch)
+    let patch: json_patch::Patch = serde_json::from_slice(patch)
         .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
-    let count = operations.0.len();
-    if count > MAX_OPERATIONS {
-        return Err(PatchError::TooLarge(format!(
-            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
-        )));
-    }
-    json_patch::patch(&mut value, &operations)
-        .map_err(|error| PatchError::DoesNotApply(error.to_string()))?;
+    operations::apply(&mut value, patch)?;
     print(&value)
 }
 
@@ -84,11 +106,15 @@ pub(crate) fn merge(current: &[u8], patch: &[u8]) -> Result<Vec<u8>, PatchError>
     print(&value)
 }
 
-/// Kubernetes' strategic merge patch over the schema of a kind.
-pub(crate) fn strategic(
-    _current: &[u8],
-    _patch: &[u8],
-    _schema: &str,
-) -> Result<Vec<u8>, PatchError> {
-    Err(PatchError::Malformed("strategic merge patch is not known here".to_owned()))
+/// Kubernetes' strategic merge patch, over the schema of a kind.
+pub(crate) fn strategic(current: &[u8], patch: &[u8], tree: &Tree) -> Result<Vec<u8>, PatchError> {
+    let (Value::Object(value), Value::Object(patch)) =
+        (parse("object", current)?, parse("patch", patch)?)
+    else {
+        return Err(PatchError::Malformed(
+            "a strategic merge patch must be a JSON object".to_owned(),
+        ));
+    };
+    let merged = strategic::merge_map(tree, tree.root(), value, patch)?;
+    print(&Value::Object(merged))
 }
