@@ -15,6 +15,9 @@ use serde_json::Value;
 use crate::registry::Row;
 use crate::schema::{FieldValidation, Problem, Tree, strict_error};
 
+/// Characters of a patch that an error shows.
+const MAX_SHOWN: usize = 1024;
+
 /// Why a patch cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PatchError {
@@ -53,9 +56,10 @@ impl PatchError {
     }
 }
 
-/// Whether a patched object's fields pass; returns what to warn of.
+/// Whether a patched object's fields pass; returns what to warn of. The error shows the patch
+/// that was sent, never what was stored.
 pub(crate) fn judge_fields(
-    patched: &[u8],
+    sent: &[u8],
     problems: &[Problem],
     directive: FieldValidation,
 ) -> Result<Vec<String>, Status> {
@@ -67,14 +71,22 @@ pub(crate) fn judge_fields(
         }
         None => strict_error(problems),
     };
-    let patched = String::from_utf8_lossy(patched);
+    Err(refused(sent, &why))
+}
+
+/// 422 for a patch that makes something of an object that is none of its kind.
+pub(crate) fn refused(sent: &[u8], why: &str) -> Status {
+    let mut shown: String = String::from_utf8_lossy(sent).chars().take(MAX_SHOWN).collect();
+    if shown.len() < sent.len() {
+        shown.push_str("...");
+    }
     let cause = Cause {
         reason: "FieldValueInvalid".to_owned(),
-        message: format!("Invalid value: {patched:?}: {why}"),
+        message: format!("Invalid value: {shown:?}: {why}"),
         field: "patch".to_owned(),
     };
     // Upstream names neither kind nor object here.
-    Err(Status::invalid("", "", "", vec![cause]))
+    Status::invalid("", "", "", vec![cause])
 }
 
 fn parse(what: &str, bytes: &[u8]) -> Result<Value, PatchError> {

@@ -25,9 +25,23 @@ pub(super) fn apply(value: &mut Value, patch: json_patch::Patch) -> Result<(), P
     for operation in patch.0 {
         within_bounds(value, &operation, &mut budget)?;
         json_patch::patch_unsafe(value, std::slice::from_ref(&operation))
-            .map_err(|error| PatchError::DoesNotApply(error.to_string()))?;
+            .map_err(|error| PatchError::DoesNotApply(why(&operation, &error)))?;
     }
     Ok(())
+}
+
+/// Why an operation does not apply.
+fn why(operation: &PatchOperation, error: &json_patch::PatchError) -> String {
+    let path = operation.path();
+    let name = match operation {
+        PatchOperation::Test(_) => return format!("testing value {path} failed: test failed"),
+        PatchOperation::Add(_) => "add",
+        PatchOperation::Remove(_) => "remove",
+        PatchOperation::Replace(_) => "replace",
+        PatchOperation::Move(_) => "move",
+        PatchOperation::Copy(_) => "copy",
+    };
+    format!("{name} operation does not apply: {path}: {}", error.kind)
 }
 
 fn within_bounds(

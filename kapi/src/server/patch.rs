@@ -27,18 +27,16 @@ impl Change for Patched {
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
         let json = current.to_json();
         let (sent, patched) = match &self.patch {
-            Patch::Json(patch) => (None, patch::json(&json, patch)),
-            Patch::Merge(patch) => (Some(patch), patch::merge(&json, patch)),
-            Patch::Strategic(patch) => {
-                (Some(patch), patch::strategic(&json, patch, row.schema.tree()))
-            }
+            Patch::Json(patch) => (patch, patch::json(&json, patch)),
+            Patch::Merge(patch) => (patch, patch::merge(&json, patch)),
+            Patch::Strategic(patch) => (patch, patch::strategic(&json, patch, row.schema.tree())),
             _ => return Err(unsupported().into()),
         };
         let patched = patched.map_err(|error| error.into_status(row, current))?;
         if let Some(directive) = self.fields.filter(|one| *one != FieldValidation::Ignore) {
-            let mut problems = sent.map_or_else(Vec::new, |sent| schema::duplicates(sent));
+            let mut problems = schema::duplicates(sent);
             problems.extend(schema::check(row.schema.tree(), &patched));
-            let warnings = patch::judge_fields(&patched, &problems, directive)?;
+            let warnings = patch::judge_fields(sent, &problems, directive)?;
             *self.warnings.lock() = warnings;
         }
         server.decode(row, Body::Json(patched.into()))

@@ -57,7 +57,8 @@ static NODE: Printer = printer!(
 );
 
 fn node(node: &Node, now: Timestamp) -> Vec<Value> {
-    let status = node.status.clone().unwrap_or_default();
+    let no_status = NodeStatus::default();
+    let status = node.status.as_ref().unwrap_or(&no_status);
     let info = status.node_info.as_ref();
     let or_unknown = |value: Option<&String>| match value {
         Some(value) if !value.is_empty() => value.clone(),
@@ -65,12 +66,12 @@ fn node(node: &Node, now: Timestamp) -> Vec<Value> {
     };
     cells![
         name_of(&node.metadata),
-        node_state(node, &status),
+        node_state(node, status),
         roles(node),
         age_of(&node.metadata, now),
         info.map_or_else(String::new, |info| info.kubelet_version.clone()),
-        address(&status, "InternalIP"),
-        address(&status, "ExternalIP"),
+        address(status, "InternalIP"),
+        address(status, "ExternalIP"),
         or_unknown(info.map(|info| &info.os_image)),
         or_unknown(info.map(|info| &info.kernel_version)),
         or_unknown(info.map(|info| &info.container_runtime_version)),

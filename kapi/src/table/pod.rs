@@ -1,9 +1,7 @@
 //! How a Pod is summed up in one line.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus,
-};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
 use serde_json::Value;
 
 use super::cell::{NONE, age_of, name_of, or_none, since};
@@ -37,9 +35,10 @@ pub(super) struct Summary {
 }
 
 fn pod(pod: &Pod, now: Timestamp) -> Vec<Value> {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let status = pod.status.clone().unwrap_or_default();
-    let sum = summarize(pod, &spec, &status);
+    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+    let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+    let status = pod.status.as_ref().unwrap_or(&no_status);
+    let sum = summarize(pod, spec, status);
     let restarts = match sum.last_restart {
         Some(last) if sum.restarts != 0 => {
             format!("{} ({} ago)", sum.restarts, since(Some(last), now))
@@ -56,7 +55,7 @@ fn pod(pod: &Pod, now: Timestamp) -> Vec<Value> {
         or_none(address.or(status.pod_ip.as_deref())),
         or_none(spec.node_name.as_deref()),
         or_none(status.nominated_node_name.as_deref()),
-        gates(&spec, &status),
+        gates(spec, status),
     ]
 }
 
@@ -111,8 +110,9 @@ fn sidecar_of(inits: &[Container], status: &ContainerStatus) -> bool {
     inits.iter().any(|container| container.name == status.name && is_sidecar(container))
 }
 
-fn state(status: &ContainerStatus) -> ContainerState {
-    status.state.clone().unwrap_or_default()
+fn waiting_for(status: &ContainerStatus) -> Option<&str> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    waiting.reason.as_deref().filter(|reason| !reason.is_empty())
 }
 
 fn count_restarts(sum: &mut Summary, status: &ContainerStatus) {
@@ -123,8 +123,8 @@ fn count_restarts(sum: &mut Summary, status: &ContainerStatus) {
 }
 
 /// Why a container ended, without a reason of its own by signal or exit code.
-fn ended(prefix: &str, state: &ContainerState) -> Option<String> {
-    let ended = state.terminated.as_ref()?;
+fn ended(prefix: &str, status: &ContainerStatus) -> Option<String> {
+    let ended = status.state.as_ref()?.terminated.as_ref()?;
     Some(match (ended.reason.as_deref(), ended.signal) {
         (Some(reason), _) if !reason.is_empty() => format!("{prefix}{reason}"),
         (_, Some(signal)) if signal != 0 => format!("{prefix}Signal:{signal}"),
@@ -136,20 +136,17 @@ fn ended(prefix: &str, state: &ContainerState) -> Option<String> {
 fn initialize(sum: &mut Summary, inits: &[Container], status: &PodStatus) -> bool {
     for (at, init) in status.init_container_statuses.iter().flatten().enumerate() {
         count_restarts(sum, init);
-        let state = state(init);
-        if state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0) {
+        let end = init.state.as_ref().and_then(|state| state.terminated.as_ref());
+        if end.is_some_and(|end| end.exit_code == 0) {
             continue;
         }
         if sidecar_of(inits, init) && init.started == Some(true) {
             sum.ready += usize::from(init.ready);
             continue;
         }
-        let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref());
-        sum.reason = match (ended("Init:", &state), waiting) {
+        sum.reason = match (ended("Init:", init), waiting_for(init)) {
             (Some(reason), _) => reason,
-            (None, Some(reason)) if !matches!(reason, "" | "PodInitializing") => {
-                format!("Init:{reason}")
-            }
+            (None, Some(reason)) if reason != "PodInitializing" => format!("Init:{reason}"),
             _ => format!("Init:{at}/{}", inits.len()),
         };
         return true;
@@ -168,13 +165,13 @@ fn run(sum: &mut Summary, inits: &[Container], status: &PodStatus) {
     let mut running = false;
     for container in status.container_statuses.iter().flatten().rev() {
         count_restarts(sum, container);
-        let state = state(container);
-        let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
-        if let Some(reason) = waiting.filter(|reason| !reason.is_empty()) {
+        if let Some(reason) = waiting_for(container) {
+            reason.clone_into(&mut sum.reason);
+        } else if let Some(reason) = ended("", container) {
             sum.reason = reason;
-        } else if let Some(reason) = ended("", &state) {
-            sum.reason = reason;
-        } else if container.ready && state.running.is_some() {
+        } else if container.ready
+            && container.state.as_ref().is_some_and(|state| state.running.is_some())
+        {
             running = true;
             sum.ready += 1;
         }

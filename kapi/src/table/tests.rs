@@ -447,7 +447,7 @@ fn every_kind_prints_a_blank_object_with_one_cell_per_column() {
         }
         let json = format!("{{\"metadata\":{{\"name\":\"{}\"}}}}", row.resource.plural);
         let repaired = crate::schema::repair(row.schema.tree(), json.as_bytes()).unwrap();
-        let Ok(typed) = (row.codec.decode)(&repaired) else { continue };
+        let typed = (row.codec.decode)(&repaired).unwrap();
         let cells = cells(row, &*typed, Timestamp::UNIX_EPOCH);
         assert_eq!(cells.len(), columns.len(), "{:?}", row.resource);
     }
