@@ -416,7 +416,7 @@ impl ApiService {
         if !own || directive == FieldValidation::Ignore {
             return Ok(Vec::new());
         }
-        Ok(validate_fields(row, json, directive)?)
+        validate_fields(row, json, directive)
     }
 
     async fn delete(

@@ -62,7 +62,7 @@ pub(crate) fn judge_fields(
     sent: &[u8],
     problems: &[Problem],
     directive: FieldValidation,
-) -> Result<Vec<String>, Status> {
+) -> crate::server::Result<Vec<String>> {
     let fatal = problems.iter().find(|problem| !problem.is_strictness());
     let why = match fatal {
         Some(fatal) => fatal.to_string(),
@@ -71,7 +71,7 @@ pub(crate) fn judge_fields(
         }
         None => strict_error(problems),
     };
-    Err(refused(sent, &why))
+    Err(refused(sent, &why).into())
 }
 
 /// 422 for a patch that makes something of an object that is none of its kind.

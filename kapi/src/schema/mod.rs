@@ -83,18 +83,18 @@ pub(crate) fn validate_fields(
     row: &Row,
     json: &[u8],
     directive: FieldValidation,
-) -> Result<Vec<String>, Status> {
+) -> crate::server::Result<Vec<String>> {
     if directive == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
     let problems = check(row.schema.tree(), json);
     if let Some(fatal) = problems.iter().find(|problem| !problem.is_strictness()) {
-        return Err(unreadable(row, fatal));
+        return Err(unreadable(row, fatal).into());
     }
     if problems.is_empty() || directive == FieldValidation::Warn {
         return Ok(problems.iter().map(ToString::to_string).collect());
     }
-    Err(unreadable(row, &strict_error(&problems)))
+    Err(unreadable(row, &strict_error(&problems)).into())
 }
 
 /// The words for fields that strictness refuses.
