@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod document;
 mod health;
 mod negotiate;
 mod path;

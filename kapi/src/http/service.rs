@@ -233,6 +233,11 @@ impl ApiService {
             let code = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
             return Ok(reply(code, "text/plain; charset=utf-8", text));
         }
+        if path.starts_with("/openapi") && !self.server.registry.openapi.are_ready() {
+            let server = Arc::clone(&self.server);
+            let build = move || _ = crate::openapi::index(&server.registry);
+            tokio::task::spawn_blocking(build).await.map_err(Status::internal)?;
+        }
         self.document(head, path)
     }
 
@@ -501,9 +506,12 @@ fn found(value: Option<serde_json::Value>) -> Result<serde_json::Value> {
     value.ok_or_else(|| Status::no_such_path().into())
 }
 
-fn openapi(document: Option<bytes::Bytes>, head: &Head) -> Result<Response<ResponseBody>> {
+fn openapi(
+    document: Option<&crate::openapi::Document>,
+    head: &Head,
+) -> Result<Response<ResponseBody>> {
     let document = document.ok_or_else(Status::no_such_path)?;
-    Ok(json_reply(StatusCode::OK, document.to_vec(), Form::JSON, &head.headers))
+    super::document::openapi(document, &head.headers, head.query.get("hash"))
 }
 
 fn wants_aggregated(headers: &HeaderMap) -> bool {

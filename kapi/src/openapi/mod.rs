@@ -10,9 +10,12 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read as _;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::{GzDecoder, GzEncoder};
 use kcore::collections::HashMap;
 use serde_json::{Map, Value, json};
 
@@ -24,13 +27,48 @@ pub(crate) struct Documents {
     by_path: OnceLock<HashMap<String, Document>>,
 }
 
+/// One document. Only its compressed form is kept, a tenth of the whole.
 #[derive(Debug)]
-struct Document {
-    bytes: Bytes,
+pub(crate) struct Document {
+    gzip: Bytes,
     hash: String,
 }
 
+impl Document {
+    fn new(json: &[u8]) -> Self {
+        let mut gzip = Vec::new();
+        // Reading from memory does not fail.
+        let _ = GzEncoder::new(json, Compression::default()).read_to_end(&mut gzip);
+        Self { gzip: gzip.into(), hash: hash(json) }
+    }
+
+    /// What names its content.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The document, compressed.
+    pub(crate) fn packed(&self) -> Bytes {
+        self.gzip.clone()
+    }
+
+    /// The document.
+    ///
+    /// # Errors
+    /// If the compressed form were damaged.
+    pub(crate) fn plain(&self) -> std::io::Result<Vec<u8>> {
+        let mut json = Vec::new();
+        GzDecoder::new(&*self.gzip).read_to_end(&mut json)?;
+        Ok(json)
+    }
+}
+
 impl Documents {
+    /// Whether they have been built: it takes some 50 ms, so an async task leaves it to a thread.
+    pub(crate) fn are_ready(&self) -> bool {
+        self.by_path.get().is_some()
+    }
+
     fn all(&self, registry: &Registry) -> &HashMap<String, Document> {
         self.by_path.get_or_init(|| {
             let mut groups: HashMap<String, Vec<&Arc<Row>>> = HashMap::default();
@@ -42,9 +80,8 @@ impl Documents {
             groups
                 .into_iter()
                 .map(|(path, rows)| {
-                    let bytes = Bytes::from(build(&everything, &rows).to_string());
-                    let hash = hash(&bytes);
-                    (path, Document { bytes, hash })
+                    let json = build(&everything, &rows).to_string();
+                    (path, Document::new(json.as_bytes()))
                 })
                 .collect()
         })
@@ -67,9 +104,12 @@ pub(crate) fn index(registry: &Registry) -> Value {
 }
 
 /// The document of a group-version.
-pub(crate) fn document(registry: &Registry, group: &str, version: &str) -> Option<Bytes> {
-    let all = registry.openapi.all(registry);
-    all.get(&path_of(group, version)).map(|document| document.bytes.clone())
+pub(crate) fn document<'a>(
+    registry: &'a Registry,
+    group: &str,
+    version: &str,
+) -> Option<&'a Document> {
+    registry.openapi.all(registry).get(&path_of(group, version))
 }
 
 fn path_of(group: &str, version: &str) -> String {
