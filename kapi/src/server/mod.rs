@@ -1,5 +1,6 @@
 //! The API server as a value: the pipeline every request goes through, whatever brought it.
 
+mod allocate;
 mod authenticate;
 mod commit;
 mod create;
@@ -85,7 +86,7 @@ impl Server {
         if let Some(old) = self.feed.lock().replace(task) {
             old.abort();
         }
-        Ok(())
+        self.bootstrap().await
     }
 
     /// The row of a resource.
