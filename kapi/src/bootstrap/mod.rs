@@ -18,6 +18,9 @@ impl Server {
         for object in objects::namespaces() {
             self.ensure(object).await?;
         }
+        for account in objects::service_accounts() {
+            self.ensure(account).await?;
+        }
         for role in roles::cluster_roles() {
             self.ensure(role).await?;
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Namespace, Service, ServicePort,
-    ServiceSpec,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Namespace, Service, ServiceAccount,
+    ServicePort, ServiceSpec,
 };
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort as SlicePort, EndpointSlice,
@@ -39,6 +39,17 @@ pub(super) fn namespaces() -> Vec<Namespace> {
     ["default", "kube-system", "kube-public", "kube-node-lease"]
         .map(|name| Namespace { metadata: named(None, name, &[]), ..Namespace::default() })
         .to_vec()
+}
+
+/// The accounts of the first namespaces, so that Pods can be created before any controller runs.
+pub(super) fn service_accounts() -> Vec<ServiceAccount> {
+    namespaces()
+        .iter()
+        .map(|namespace| ServiceAccount {
+            metadata: named(namespace.metadata.name.as_deref(), "default", &[]),
+            ..ServiceAccount::default()
+        })
+        .collect()
 }
 
 /// The priorities of what the cluster itself needs.

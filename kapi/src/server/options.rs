@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kcore::clock::Clock;
 use kcore::random::Random;
 
-use crate::admission::AdmissionPlugin;
+use crate::admission::{AdmissionPlugin, stock};
 use crate::auth::{Authenticator, Authorizer};
 use crate::service_cidr::ServiceCidr;
 
@@ -30,7 +30,7 @@ impl Default for ServerOptions {
         Self {
             clock: Clock::system(),
             random: Random::from_entropy(),
-            admission: Vec::new(),
+            admission: stock(),
             authorizers: Vec::new(),
             authenticators: Vec::new(),
             rbac: true,
@@ -60,6 +60,13 @@ impl ServerOptions {
     #[must_use]
     pub fn admission(mut self, plugin: impl AdmissionPlugin) -> Self {
         self.admission.push(Arc::new(plugin));
+        self
+    }
+
+    /// Leaves the stock admission plugins out; those added decide alone.
+    #[must_use]
+    pub fn without_stock_admission(mut self) -> Self {
+        self.admission.clear();
         self
     }
 
