@@ -9,6 +9,7 @@ mod bootstrap;
 mod cache;
 mod client;
 pub mod http;
+mod metrics;
 mod openapi;
 mod patch;
 mod protobuf;

@@ -1,5 +1,7 @@
 //! What new Pods are given: an account, tolerations, a priority.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount as Account, Toleration};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -8,6 +10,7 @@ use kcore::name::Resource;
 use kcore::status::Status;
 
 use super::{AdmissionPlugin, AdmissionRequest, Operation};
+use crate::strategy::optional;
 
 /// The annotation that keeps the agent's own Pods apart.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -140,7 +143,7 @@ impl Priority {
     fn class(
         request: &AdmissionRequest<'_>,
         name: Option<&str>,
-    ) -> Result<Option<std::sync::Arc<PriorityClass>>, Status> {
+    ) -> Result<Option<Arc<PriorityClass>>, Box<Status>> {
         let resource = Resource::of::<PriorityClass>();
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             let classes = request.cluster.list(&resource, None);
@@ -150,13 +153,13 @@ impl Priority {
                 .filter(|class| class.global_default == Some(true))
                 .collect();
             // Of several defaults the lowest counts, so that none is raised by mistake.
-            classes.sort_by_key(|class| Option::<i32>::from(class.value));
+            classes.sort_by_key(|class| optional::<i32>(class.value));
             return Ok(classes.into_iter().next());
         };
         let found = request.cluster.get(&resource, "", name);
         let class = found.and_then(|object| object.view::<PriorityClass>().ok());
         class.map(Some).ok_or_else(|| {
-            forbidden(request, &format!("no PriorityClass with name {name} was found"))
+            forbidden(request, &format!("no PriorityClass with name {name} was found")).into()
         })
     }
 }
@@ -177,9 +180,10 @@ impl AdmissionPlugin for Priority {
         object: Option<&mut dyn Typed>,
     ) -> Result<(), Status> {
         let Some(spec) = pod_of(object).and_then(|pod| pod.spec.as_mut()) else { return Ok(()) };
-        let class = Self::class(request, spec.priority_class_name.as_deref())?;
+        let class =
+            Self::class(request, spec.priority_class_name.as_deref()).map_err(|status| *status)?;
         let value: i32 =
-            class.as_ref().and_then(|class| Option::<i32>::from(class.value)).unwrap_or_default();
+            class.as_ref().and_then(|class| optional::<i32>(class.value)).unwrap_or_default();
         if spec.priority.is_some_and(|priority| priority != value) {
             return Err(forbidden(
                 request,

@@ -51,7 +51,7 @@ fn validate_rules(rules: Option<&Vec<PolicyRule>>, cluster: bool, errors: &mut F
 }
 
 fn default_ref(role: &mut RoleRef) {
-    let group: Option<String> = role.api_group.clone().into();
+    let group: Option<String> = super::optional(role.api_group.clone());
     if group.is_none_or(|group| group.is_empty()) {
         role.api_group = GROUP.to_owned().into();
     }

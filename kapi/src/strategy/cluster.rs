@@ -267,8 +267,7 @@ impl KindStrategy for PriorityClassStrategy {
     }
 
     fn validate(&self, object: &PriorityClass, errors: &mut FieldErrors) {
-        let value: Option<i32> = object.value.into();
-        let value = value.unwrap_or_default();
+        let value: i32 = super::optional(object.value).unwrap_or_default();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let system = name.starts_with("system-");
         let known =

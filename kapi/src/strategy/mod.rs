@@ -263,3 +263,8 @@ impl<S: KindStrategy> Strategy for Adapter<S> {
         self.0.changes_generation(cast(new), cast(old))
     }
 }
+
+/// A member that is optional in some Kubernetes versions and required in others.
+pub(crate) fn optional<T>(member: impl Into<Option<T>>) -> Option<T> {
+    member.into()
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{FieldErrors, FieldPath, KindStrategy, meta};
@@ -316,8 +316,8 @@ impl KindStrategy for EndpointSliceStrategy {
         }
         let field = FieldPath::new("endpoints");
         // The endpoints are optional from Kubernetes 1.37 on.
-        let endpoints: Option<Vec<_>> = object.endpoints.clone().into();
-        let endpoints = endpoints.unwrap_or_default();
+        let endpoints: Vec<Endpoint> =
+            super::optional(object.endpoints.clone()).unwrap_or_default();
         if endpoints.len() > MAX_ENDPOINTS {
             errors.too_many(&field, endpoints.len(), MAX_ENDPOINTS);
         }

@@ -435,7 +435,7 @@ fn validate_toleration(toleration: &Toleration, field: &FieldPath, errors: &mut 
         "Exists" => {
             if toleration.value.as_deref().is_some_and(|value| !value.is_empty()) {
                 let detail = "value must be empty when `operator` is 'Exists'";
-                errors.invalid(&field, &toleration.value, detail);
+                errors.invalid(field, &toleration.value, detail);
             }
         }
         other => errors.not_supported(&field.child("operator"), other, &["Equal", "Exists"]),
