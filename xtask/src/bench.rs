@@ -5,8 +5,11 @@ use anyhow::bail;
 use crate::run::cargo;
 
 /// Areas, as (name, package, benchmark, features).
-const AREAS: [(&str, &str, &str, &str); 2] =
-    [("store", "kstore", "store", ""), ("runtime", "knode", "runtime", "")];
+const AREAS: [(&str, &str, &str, &str); 3] = [
+    ("store", "kstore", "store", ""),
+    ("api", "kapi", "api", ""),
+    ("runtime", "knode", "runtime", ""),
+];
 
 /// Runs the benchmarks of some areas, or of all.
 pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
