@@ -6,12 +6,16 @@
 //! [`random::Random`], which is what lets a whole cluster be simulated from one seed.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backoff;
 #[cfg(feature = "api")]
 pub mod client;
 pub mod clock;
 pub mod collections;
+pub mod component;
 #[cfg(feature = "api")]
 mod error;
+#[cfg(feature = "api")]
+pub mod informer;
 #[cfg(feature = "api")]
 pub mod kind;
 mod macros;
@@ -21,11 +25,15 @@ pub mod name;
 pub mod object;
 #[cfg(feature = "api")]
 pub mod quantity;
+pub mod queue;
 pub mod random;
 #[cfg(feature = "api")]
 pub mod selector;
 #[cfg(feature = "api")]
 pub mod status;
+pub mod stop;
+#[cfg(all(test, feature = "api"))]
+mod testing;
 
 #[cfg(feature = "api")]
 pub use error::Error;
