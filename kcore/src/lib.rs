@@ -15,9 +15,13 @@ pub mod component;
 #[cfg(feature = "api")]
 mod error;
 #[cfg(feature = "api")]
+pub mod event;
+#[cfg(feature = "api")]
 pub mod informer;
 #[cfg(feature = "api")]
 pub mod kind;
+#[cfg(feature = "api")]
+pub mod leader;
 mod macros;
 #[cfg(feature = "api")]
 pub mod name;

@@ -53,11 +53,52 @@ pub(crate) struct FakeClient {
     state: Arc<Mutex<State>>,
     /// The length of the log, and how often all watches were closed.
     moved: watch::Sender<(usize, u32)>,
+    link: watch::Sender<Link>,
+}
+
+/// How one client's connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    /// Calls fail at once.
+    Refused,
+    /// Calls get no answer until the link is up again.
+    Silent,
+    /// Calls reach the server, but get no answer until the link is up again.
+    AnswersLost,
 }
 
 impl FakeClient {
     pub(crate) fn new() -> Self {
-        Self { state: Arc::default(), moved: watch::Sender::new((0, 0)) }
+        Self {
+            state: Arc::default(),
+            moved: watch::Sender::new((0, 0)),
+            link: watch::Sender::new(Link::Up),
+        }
+    }
+
+    /// A client of the same server with a link of its own.
+    pub(crate) fn another(&self) -> Self {
+        Self { link: watch::Sender::new(Link::Up), ..self.clone() }
+    }
+
+    pub(crate) fn link(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+
+    async fn before(&self) -> Result<()> {
+        let mut link = self.link.subscribe();
+        // The sender is held by self.
+        let _ = link.wait_for(|link| *link != Link::Silent).await;
+        match *link.borrow() {
+            Link::Refused => Err(Error::Transport("planted".into())),
+            _ => Ok(()),
+        }
+    }
+
+    async fn after(&self) {
+        let mut link = self.link.subscribe();
+        let _ = link.wait_for(|link| *link != Link::AnswersLost).await;
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn Client> {
@@ -209,11 +250,15 @@ fn merge(target: &mut Value, patch: Value) {
 #[async_trait]
 impl Client for FakeClient {
     async fn get(&self, path: Path<'_>, _options: &GetOptions) -> Result<Object> {
+        self.before().await?;
         self.enter(Verb::Get)?;
-        self.find(&path).map(|(_, object)| object)
+        let found = self.find(&path).map(|(_, object)| object);
+        self.after().await;
+        found
     }
 
     async fn list(&self, path: Path<'_>, options: &ListOptions) -> Result<List> {
+        self.before().await?;
         self.enter(Verb::List)?;
         assert!(options.continue_token.is_none() || options.resource_version.is_none());
         let state = self.state.lock();
@@ -241,6 +286,7 @@ impl Client for FakeClient {
     }
 
     async fn watch(&self, path: Path<'_>, options: &WatchOptions) -> Result<WatchStream> {
+        self.before().await?;
         self.enter(Verb::Watch)?;
         let filter = Filter {
             resource: path.resource.group_resource().into_owned(),
@@ -296,6 +342,7 @@ impl Client for FakeClient {
     }
 
     async fn create(&self, path: Path<'_>, body: Body, _options: &WriteOptions) -> Result<Object> {
+        self.before().await?;
         self.enter(Verb::Create)?;
         let value = to_value(body);
         let name = value["metadata"]["name"].as_str().expect("it has a name").to_owned();
@@ -306,10 +353,13 @@ impl Client for FakeClient {
             let name = &at.1.name;
             return Err(Status::already_exists(&resource.group, &resource.plural, name).into());
         }
-        self.put(at, value, true)
+        let written = self.put(at, value, true);
+        self.after().await;
+        written
     }
 
     async fn update(&self, path: Path<'_>, body: Body, _options: &WriteOptions) -> Result<Object> {
+        self.before().await?;
         self.enter(Verb::Update)?;
         let mut value = to_value(body);
         let (at, old) = self.find(&path)?;
@@ -321,10 +371,13 @@ impl Client for FakeClient {
             let why = "the object has been modified";
             return Err(Status::conflict(&resource.group, &resource.plural, name, why).into());
         }
-        self.put(at, value, false)
+        let written = self.put(at, value, false);
+        self.after().await;
+        written
     }
 
     async fn patch(&self, path: Path<'_>, patch: Patch, _: &WriteOptions) -> Result<Object> {
+        self.before().await?;
         self.enter(Verb::Patch)?;
         let (Patch::Merge(bytes) | Patch::Strategic(bytes)) = patch else {
             panic!("this fake knows merge patches alone");
@@ -336,6 +389,7 @@ impl Client for FakeClient {
     }
 
     async fn delete(&self, path: Path<'_>, _options: &DeleteOptions) -> Result<Deleted> {
+        self.before().await?;
         self.enter(Verb::Delete)?;
         let (at, old) = self.find(&path)?;
         let mut state = self.state.lock();
