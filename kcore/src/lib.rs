@@ -4,6 +4,9 @@
 //! [`client::Api`] is where most programs start. What it reads are [`object::Object`]s, shared and
 //! never copied. Whatever reads time or draws chance does so through [`clock::Clock`] and
 //! [`random::Random`], which is what lets a whole cluster be simulated from one seed.
+//!
+//! A controller reads through [`informer`]s, is woken through a [`queue`] and runs as a
+//! [`component::Component`] in a [`component::Distribution`]; the README shows one whole.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backoff;
@@ -50,3 +53,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[doc(hidden)]
 pub use tokio as __tokio;
+
+#[cfg(all(doctest, feature = "api"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

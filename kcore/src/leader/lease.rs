@@ -28,8 +28,8 @@ impl LeaseHandle {
     }
 
     /// Tries to get or to keep the lease, for half of the renew deadline at most, so that a
-    /// connection that hangs leaves time for another try. Returns when the try began if it is held now: others
-    /// count from later. Dropping the future leaves the lease written or not.
+    /// connection that hangs leaves time for another try. Returns when the try began if it is
+    /// held now: others count from later. Dropping the future leaves the lease written or not.
     pub(super) async fn try_hold(&mut self) -> Result<Option<Instant>> {
         let limit = (self.config.renew_deadline - self.config.stop_margin()) / 2;
         tokio::time::timeout(limit, self.try_once())

@@ -328,6 +328,12 @@ impl<T: Item> Drop for Claim<T> {
     }
 }
 
+impl<T: Item + fmt::Display> fmt::Display for Claim<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
 impl<T: Item> Debug for Claim<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Claim").field(&self.item).finish()
