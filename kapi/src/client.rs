@@ -60,7 +60,8 @@ impl Client for LocalClient {
     }
 
     async fn patch(&self, path: Path<'_>, patch: Patch, options: &WriteOptions) -> Result<Object> {
-        Ok(self.server.patch(&self.identity, path, patch, options).await?)
+        let (object, _) = self.server.patch(&self.identity, path, patch, options).await?;
+        Ok(object)
     }
 
     async fn delete(&self, path: Path<'_>, options: &DeleteOptions) -> Result<Deleted> {

@@ -311,13 +311,7 @@ impl ApiService {
             (&Method::GET | &Method::HEAD, _) => self.read(head, &row, target, path).await,
             (&Method::POST, _) => self.post(head, &row, path, body).await,
             (&Method::PUT, false) => self.put(head, &row, path, body).await,
-            (&Method::PATCH, false) => {
-                let options = head.query.write_options()?;
-                let writer = self.writer(head, &row)?;
-                let patch = body::patch(&head.headers, body::read(body).await?)?;
-                let object = self.server.patch(&head.user, path, patch, &options).await?;
-                Ok(object_reply(StatusCode::OK, &writer, &object, &head.headers)?)
-            }
+            (&Method::PATCH, false) => self.patch(head, &row, path, body).await,
             (&Method::DELETE, _) => self.delete(head, &row, path, collection, body).await,
             (method, _) => Err(Status::method_not_allowed(
                 &resource.group,
@@ -409,6 +403,25 @@ impl ApiService {
         Ok(response)
     }
 
+    async fn patch(
+        &self,
+        head: &Head,
+        row: &Arc<Row>,
+        path: Path<'_>,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody>> {
+        let mut options = head.query.write_options()?;
+        if options.field_validation.is_empty() {
+            "Warn".clone_into(&mut options.field_validation);
+        }
+        let writer = self.writer(head, row)?;
+        let patch = body::patch(&head.headers, body::read(body).await?)?;
+        let (object, warnings) = self.server.patch(&head.user, path, patch, &options).await?;
+        let mut response = object_reply(StatusCode::OK, &writer, &object, &head.headers)?;
+        warn(&mut response, &warnings);
+        Ok(response)
+    }
+
     /// Holds a body against its kind's schema, as the request asks (A5).
     fn check_fields(
         &self,
@@ -417,15 +430,12 @@ impl ApiService {
         json: &[u8],
         directive: &str,
     ) -> Result<Vec<String>> {
-        let directive = match directive {
-            "" => FieldValidation::Warn,
-            text => text.parse::<FieldValidation>().map_err(Status::bad_request)?,
-        };
+        let directive: FieldValidation = directive.parse().map_err(Status::bad_request)?;
         let own = path.subresource.is_empty() || path.subresource == "status";
         if !own || directive == FieldValidation::Ignore {
             return Ok(Vec::new());
         }
-        Ok(validate_fields(&row.schema, json, directive)?)
+        validate_fields(row, json, directive)
     }
 
     async fn delete(

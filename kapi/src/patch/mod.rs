@@ -1,14 +1,22 @@
 //! The three patch forms that change an object in place.
 //! <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
 
+mod lists;
+mod operations;
+mod strategic;
+
+#[cfg(test)]
+mod tests;
+
 use kcore::object::Object;
 use kcore::status::{Cause, Reason, Status};
 use serde_json::Value;
 
 use crate::registry::Row;
+use crate::schema::{FieldValidation, Problem, Tree, strict_error};
 
-/// Operations a JSON patch may have (O1).
-const MAX_OPERATIONS: usize = 10_000;
+/// Characters of a patch that an error shows.
+const MAX_SHOWN: usize = 1024;
 
 /// Why a patch cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +56,39 @@ impl PatchError {
     }
 }
 
+/// Whether a patched object's fields pass; returns what to warn of. The error shows the patch
+/// that was sent, never what was stored.
+pub(crate) fn judge_fields(
+    sent: &[u8],
+    problems: &[Problem],
+    directive: FieldValidation,
+) -> crate::server::Result<Vec<String>> {
+    let fatal = problems.iter().find(|problem| !problem.is_strictness());
+    let why = match fatal {
+        Some(fatal) => fatal.to_string(),
+        None if problems.is_empty() || directive != FieldValidation::Strict => {
+            return Ok(problems.iter().map(ToString::to_string).collect());
+        }
+        None => strict_error(problems),
+    };
+    Err(refused(sent, &why).into())
+}
+
+/// 422 for a patch that makes something of an object that is none of its kind.
+pub(crate) fn refused(sent: &[u8], why: &str) -> Status {
+    let mut shown: String = String::from_utf8_lossy(sent).chars().take(MAX_SHOWN).collect();
+    if shown.len() < sent.len() {
+        shown.push_str("...");
+    }
+    let cause = Cause {
+        reason: "FieldValueInvalid".to_owned(),
+        message: format!("Invalid value: {shown:?}: {why}"),
+        field: "patch".to_owned(),
+    };
+    // Upstream names neither kind nor object here.
+    Status::invalid("", "", "", vec![cause])
+}
+
 fn parse(what: &str, bytes: &[u8]) -> Result<Value, PatchError> {
     serde_json::from_slice(bytes)
         .map_err(|error| PatchError::Malformed(format!("error decoding {what}: {error}")))
@@ -60,16 +101,9 @@ fn print(value: &Value) -> Result<Vec<u8>, PatchError> {
 /// RFC 6902.
 pub(crate) fn json(current: &[u8], patch: &[u8]) -> Result<Vec<u8>, PatchError> {
     let mut value = parse("object", current)?;
-    let operations: json_patch::Patch = serde_json::from_slice(patch)
+    let patch: json_patch::Patch = serde_json::from_slice(patch)
         .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
-    let count = operations.0.len();
-    if count > MAX_OPERATIONS {
-        return Err(PatchError::TooLarge(format!(
-            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
-        )));
-    }
-    json_patch::patch(&mut value, &operations)
-        .map_err(|error| PatchError::DoesNotApply(error.to_string()))?;
+    operations::apply(&mut value, patch)?;
     print(&value)
 }
 
@@ -84,11 +118,15 @@ pub(crate) fn merge(current: &[u8], patch: &[u8]) -> Result<Vec<u8>, PatchError>
     print(&value)
 }
 
-/// Kubernetes' strategic merge patch over the schema of a kind.
-pub(crate) fn strategic(
-    _current: &[u8],
-    _patch: &[u8],
-    _schema: &str,
-) -> Result<Vec<u8>, PatchError> {
-    Err(PatchError::Malformed("strategic merge patch is not known here".to_owned()))
+/// Kubernetes' strategic merge patch, over the schema of a kind.
+pub(crate) fn strategic(current: &[u8], patch: &[u8], tree: &Tree) -> Result<Vec<u8>, PatchError> {
+    let (Value::Object(value), Value::Object(patch)) =
+        (parse("object", current)?, parse("patch", patch)?)
+    else {
+        return Err(PatchError::Malformed(
+            "a strategic merge patch must be a JSON object".to_owned(),
+        ));
+    };
+    let merged = strategic::merge_map(tree, tree.root(), value, patch)?;
+    print(&Value::Object(merged))
 }

@@ -12,6 +12,8 @@ use kcore::collections::HashMap;
 use kcore::kind::Typed;
 use kcore::name::Resource;
 
+use crate::openapi::Documents;
+
 pub(crate) use row::{Row, ScalePart, StatusPart, Subresource, Verbs, cast, cast_mut};
 
 /// Every kind a server serves.
@@ -20,12 +22,15 @@ pub(crate) struct Registry {
     rows: Vec<Arc<Row>>,
     /// Rows by plural; few share one, so the list behind it is short.
     by_plural: HashMap<String, Vec<usize>>,
+    /// What describes them, built when somebody asks.
+    pub(crate) openapi: Documents,
 }
 
 impl Registry {
     /// The built-in kinds.
     pub(crate) fn built_in() -> Self {
-        let mut this = Self { rows: Vec::new(), by_plural: HashMap::default() };
+        let mut this =
+            Self { rows: Vec::new(), by_plural: HashMap::default(), openapi: Documents::default() };
         for row in table::rows() {
             let plural = row.resource.plural.clone().into_owned();
             this.by_plural.entry(plural).or_default().push(this.rows.len());

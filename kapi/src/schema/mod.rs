@@ -1,14 +1,32 @@
 //! The schemas of the built-in kinds, as k8s-openapi's types carry them.
 
+mod check;
+mod facts;
+mod lenient;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
+use std::sync::OnceLock;
+
+use kcore::status::Status;
+
+pub(crate) use check::{Problem, check, duplicates};
+pub(crate) use facts::{Facts, of_type};
+pub(crate) use lenient::repair;
+pub(crate) use tree::{FREE, Node, NodeId, Tree};
+
+use crate::registry::Row;
 
 /// Where a kind's schema comes from; it is built when somebody first asks.
-#[derive(Clone, Copy)]
 pub(crate) struct SchemaSource {
     /// Adds the kind's schema, and all it refers to, to a generator.
     pub(crate) add: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// The schema's name: `io.k8s.api.core.v1.Pod`.
     pub(crate) name: fn() -> String,
+    tree: OnceLock<Tree>,
 }
 
 impl SchemaSource {
@@ -16,7 +34,13 @@ impl SchemaSource {
         Self {
             add: schemars::SchemaGenerator::subschema_for::<K>,
             name: || K::schema_name().into_owned(),
+            tree: OnceLock::new(),
         }
+    }
+
+    /// The resolved schema.
+    pub(crate) fn tree(&self) -> &Tree {
+        self.tree.get_or_init(|| Tree::build(self))
     }
 }
 
@@ -43,7 +67,8 @@ impl std::str::FromStr for FieldValidation {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "Strict" => Ok(Self::Strict),
-            "Warn" => Ok(Self::Warn),
+            // What a server does that is not told.
+            "Warn" | "" => Ok(Self::Warn),
             "Ignore" => Ok(Self::Ignore),
             other => Err(format!(
                 "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \
@@ -53,11 +78,35 @@ impl std::str::FromStr for FieldValidation {
     }
 }
 
-/// Holds a body against a schema; returns what to warn of.
+/// Holds a body against its kind's schema; returns what to warn of.
 pub(crate) fn validate_fields(
-    _source: &SchemaSource,
-    _json: &[u8],
-    _directive: FieldValidation,
-) -> Result<Vec<String>, kcore::status::Status> {
-    Ok(Vec::new())
+    row: &Row,
+    json: &[u8],
+    directive: FieldValidation,
+) -> crate::server::Result<Vec<String>> {
+    if directive == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    let problems = check(row.schema.tree(), json);
+    if let Some(fatal) = problems.iter().find(|problem| !problem.is_strictness()) {
+        return Err(unreadable(row, fatal).into());
+    }
+    if problems.is_empty() || directive == FieldValidation::Warn {
+        return Ok(problems.iter().map(ToString::to_string).collect());
+    }
+    Err(unreadable(row, &strict_error(&problems)).into())
+}
+
+/// The words for fields that strictness refuses.
+pub(crate) fn strict_error(problems: &[Problem]) -> String {
+    let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    format!("strict decoding error: {}", list.join(", "))
+}
+
+/// 400 for a body that is no object of its kind.
+pub(crate) fn unreadable(row: &Row, why: &dyn fmt::Display) -> Status {
+    let (kind, version) = (&row.resource.kind, &row.resource.version);
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+    ))
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Result, Server};
 use crate::registry::Row;
+use crate::schema::{self, unreadable};
 
 #[derive(Deserialize)]
 struct TypeMeta {
@@ -51,8 +52,19 @@ impl Server {
             ))
             .into());
         }
-        (row.codec.decode)(json).map_err(|error| unreadable(row, &error).into())
+        (row.codec.decode)(json).or_else(|error| decode_leniently(row, json, &error))
     }
+}
+
+/// Decodes what the API takes and the Rust types do not, or says what is wrong with it.
+fn decode_leniently(row: &Row, json: &[u8], error: &serde_json::Error) -> Result<Box<dyn Typed>> {
+    let tree = row.schema.tree();
+    let problems = schema::check(tree, json);
+    if let Some(fatal) = problems.iter().find(|problem| !problem.is_strictness()) {
+        return Err(unreadable(row, fatal).into());
+    }
+    let repaired = schema::repair(tree, json).ok_or_else(|| unreadable(row, error))?;
+    (row.codec.decode)(&repaired).map_err(|error| unreadable(row, &error).into())
 }
 
 /// Encodes an object under the version it is stored in.
@@ -73,11 +85,4 @@ pub(super) fn present(row: &Row, object: Object) -> Result<Object> {
 pub(crate) fn typed_of(object: &Object) -> Result<std::sync::Arc<dyn Typed>> {
     let typed = object.typed().map_err(Status::internal)?;
     typed.ok_or_else(|| Status::internal(format!("{object} has no codec")).into())
-}
-
-fn unreadable(row: &Row, error: &serde_json::Error) -> Status {
-    let (kind, version) = (&row.resource.kind, &row.resource.version);
-    Status::bad_request(format!(
-        "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
-    ))
 }

@@ -4,26 +4,41 @@ use kcore::client::{Body, Patch, Path, WriteOptions};
 use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
+use parking_lot::Mutex;
 
 use super::subresource::{Rescale, decode};
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::patch;
 use crate::registry::{Row, Subresource};
+use crate::schema::{self, FieldValidation};
 
 /// A change that a patch describes.
-struct Patched(Patch);
+struct Patched {
+    patch: Patch,
+    /// What is done about fields that are unknown or occur twice; nothing for a client that does
+    /// not ask.
+    fields: Option<FieldValidation>,
+    /// What the client is warned of, by the last try.
+    warnings: Mutex<Vec<String>>,
+}
 
 impl Change for Patched {
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
         let json = current.to_json();
-        let patched = match &self.0 {
-            Patch::Json(patch) => patch::json(&json, patch),
-            Patch::Merge(patch) => patch::merge(&json, patch),
-            Patch::Strategic(patch) => patch::strategic(&json, patch, &(row.schema.name)()),
+        let (sent, patched) = match &self.patch {
+            Patch::Json(patch) => (patch, patch::json(&json, patch)),
+            Patch::Merge(patch) => (patch, patch::merge(&json, patch)),
+            Patch::Strategic(patch) => (patch, patch::strategic(&json, patch, row.schema.tree())),
             _ => return Err(unsupported().into()),
         };
         let patched = patched.map_err(|error| error.into_status(row, current))?;
+        if let Some(directive) = self.fields.filter(|one| *one != FieldValidation::Ignore) {
+            let mut problems = schema::duplicates(sent);
+            problems.extend(schema::check(row.schema.tree(), &patched));
+            let warnings = patch::judge_fields(sent, &problems, directive)?;
+            *self.warnings.lock() = warnings;
+        }
         server.decode(row, Body::Json(patched.into()))
     }
 }
@@ -47,14 +62,14 @@ impl Change for PatchedScale {
 }
 
 impl Server {
-    /// Changes an object, or its status, in place.
+    /// Changes an object, or its status, in place; also returns what to warn the client of.
     pub(crate) async fn patch(
         &self,
         user: &Identity,
         path: Path<'_>,
         patch: Patch,
         options: &WriteOptions,
-    ) -> Result<Object> {
+    ) -> Result<(Object, Vec<String>)> {
         self.ready().await?;
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "patch")?;
@@ -63,10 +78,18 @@ impl Server {
             return Err(unsupported().into());
         }
         if subresource == Some(Subresource::Scale) {
-            return self.set_scale(user, row, path, &PatchedScale(patch), options).await;
+            let change = PatchedScale(patch);
+            let scale = self.set_scale(user, row, path, &change, options).await?;
+            return Ok((scale, Vec::new()));
         }
         let update = Update { user, path, row, subresource, options };
-        self.change(&update, &Patched(patch)).await
+        let fields = match options.field_validation.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(Status::bad_request)?),
+        };
+        let change = Patched { patch, fields, warnings: Mutex::default() };
+        let object = self.change(&update, &change).await?;
+        Ok((object, change.warnings.into_inner()))
     }
 }
 
