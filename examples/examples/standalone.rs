@@ -50,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let certificate = ca.server("kube-apiserver", &names, &[address], now)?;
     let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
     let api = ApiServer::new(MemoryStore::new());
+    api.advertise(listener.address()).await?;
     let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
     let path = arguments.data_dir.join("kubeconfig");
     let url = format!("https://{}", listener.address());

@@ -1,5 +1,6 @@
 //! The API server, as those who assemble a cluster hold it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kstore::Store;
@@ -28,6 +29,14 @@ impl ApiServer {
     #[must_use]
     pub fn with(store: impl Store, options: ServerOptions) -> Self {
         Self { server: Arc::new(Server::new(Arc::new(store), options)) }
+    }
+
+    /// Publishes `address` behind the `kubernetes` Service, as where Pods reach this server.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub async fn advertise(&self, address: SocketAddr) -> kcore::Result<()> {
+        Ok(self.server.advertise(address).await?)
     }
 
     /// A client in this process, with an identity of its own.

@@ -5,9 +5,11 @@
 pub mod admission;
 mod api_server;
 pub mod auth;
+mod bootstrap;
 mod cache;
 mod client;
 pub mod http;
+mod metrics;
 mod openapi;
 mod patch;
 mod protobuf;
@@ -16,9 +18,11 @@ mod schema;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod server;
+mod service_cidr;
 mod strategy;
 mod table;
 
 pub use api_server::ApiServer;
 pub use client::LocalClient;
 pub use server::ServerOptions;
+pub use service_cidr::{ServiceCidr, ServiceCidrError};

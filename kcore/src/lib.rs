@@ -4,16 +4,27 @@
 //! [`client::Api`] is where most programs start. What it reads are [`object::Object`]s, shared and
 //! never copied. Whatever reads time or draws chance does so through [`clock::Clock`] and
 //! [`random::Random`], which is what lets a whole cluster be simulated from one seed.
+//!
+//! A controller reads through [`informer`]s, is woken through a [`queue`] and runs as a
+//! [`component::Component`] in a [`component::Distribution`]; the README shows one whole.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backoff;
 #[cfg(feature = "api")]
 pub mod client;
 pub mod clock;
 pub mod collections;
+pub mod component;
 #[cfg(feature = "api")]
 mod error;
 #[cfg(feature = "api")]
+pub mod event;
+#[cfg(feature = "api")]
+pub mod informer;
+#[cfg(feature = "api")]
 pub mod kind;
+#[cfg(feature = "api")]
+pub mod leader;
 mod macros;
 #[cfg(feature = "api")]
 pub mod name;
@@ -21,11 +32,15 @@ pub mod name;
 pub mod object;
 #[cfg(feature = "api")]
 pub mod quantity;
+pub mod queue;
 pub mod random;
 #[cfg(feature = "api")]
 pub mod selector;
 #[cfg(feature = "api")]
 pub mod status;
+pub mod stop;
+#[cfg(all(test, feature = "api"))]
+mod testing;
 
 #[cfg(feature = "api")]
 pub use error::Error;
@@ -38,3 +53,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[doc(hidden)]
 pub use tokio as __tokio;
+
+#[cfg(all(doctest, feature = "api"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,6 +1,10 @@
 //! Admission: what may be changed about, and said against, a write before it is stored.
 
+mod namespace_lifecycle;
+mod pods;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use kcore::kind::{Kind, Typed};
@@ -9,6 +13,20 @@ use kcore::object::Object;
 use kcore::status::Status;
 
 use crate::auth::Identity;
+
+pub use namespace_lifecycle::NamespaceLifecycle;
+pub use pods::{DefaultTolerationSeconds, Priority, ServiceAccount};
+
+/// The plugins a server has unless it is told otherwise, in their order.
+#[must_use]
+pub fn stock() -> Vec<Arc<dyn AdmissionPlugin>> {
+    vec![
+        Arc::new(NamespaceLifecycle),
+        Arc::new(ServiceAccount),
+        Arc::new(DefaultTolerationSeconds::default()),
+        Arc::new(Priority),
+    ]
+}
 
 /// What a write does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

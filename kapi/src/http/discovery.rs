@@ -118,7 +118,10 @@ pub(super) fn group(registry: &Registry, name: &str) -> Option<Value> {
 }
 
 fn group_value(group: &str, versions: &[(String, Rows<'_>)]) -> Value {
-    let version = |version: &String| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let version = |version: &String| {
+        let group_version = format!("{group}/{version}");
+        json!({"groupVersion": group_version, "version": version})
+    };
     let all: Vec<Value> = versions.iter().map(|(name, _)| version(name)).collect();
     json!({"name": group, "versions": all, "preferredVersion": all[0]})
 }
@@ -195,7 +198,10 @@ pub(super) fn aggregated(registry: &Registry, core: bool) -> Value {
 }
 
 fn entry(row: &Row) -> Value {
-    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let response = |group: &str, version: &str, kind: &str| {
+        let kind = json!(kind);
+        json!({"group": group, "version": version, "kind": kind})
+    };
     let resource = &row.resource;
     let subresources: Vec<Value> = row
         .subresources
@@ -204,13 +210,13 @@ fn entry(row: &Row) -> Value {
             let (verbs, name, group, version) = subresource(row, *sub);
             json!({
                 "subresource": sub.name(), "verbs": verbs,
-                "responseKind": kind(&group, &version, &name),
+                "responseKind": response(&group, &version, &name),
             })
         })
         .collect();
     let mut value = json!({
         "resource": resource.plural,
-        "responseKind": kind(&resource.group, &resource.version, &resource.kind),
+        "responseKind": response(&resource.group, &resource.version, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": row.singular,
         "verbs": verbs(row),

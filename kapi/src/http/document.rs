@@ -1,5 +1,7 @@
 //! Documents that clients may keep: they are named by what they hold.
 
+use std::sync::Arc;
+
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use kcore::status::Status;
@@ -7,10 +9,20 @@ use kcore::status::Status;
 use super::ResponseBody;
 use super::respond::reply;
 use crate::openapi::Document;
-use crate::server::Result;
+use crate::server::{Result, Server};
 
 /// For how long a client may keep what it asked for by its hash.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Builds the documents on a thread of its own if nobody has yet.
+pub(super) async fn prepare(server: &Arc<Server>) -> Result<()> {
+    if server.registry.openapi.are_ready() {
+        return Ok(());
+    }
+    let server = Arc::clone(server);
+    let build = move || _ = crate::openapi::index(&server.registry);
+    tokio::task::spawn_blocking(build).await.map_err(|error| Status::internal(error).into())
+}
 
 /// Answers with a document, or that the client has it already.
 pub(super) fn openapi(

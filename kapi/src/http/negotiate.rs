@@ -73,7 +73,7 @@ fn form_of(clause: &str) -> Option<Form> {
         "application/yaml" => Syntax::Yaml,
         _ => return None,
     };
-    let mut parameter = |name: &str| {
+    let parameter = |name: &str| {
         let mut all = clause.split(';').map(str::trim).skip(1);
         all.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
     };

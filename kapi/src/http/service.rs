@@ -112,15 +112,29 @@ struct Head {
 
 impl ApiService {
     async fn handle(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let began = tokio::time::Instant::now();
+        let verb = verb_of(&request);
+        let target = Target::parse(request.uri().path());
         let outcome = tokio::time::timeout(REQUEST_TIMEOUT, self.try_handle(request)).await;
-        match outcome {
+        let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(status)) => status_reply(&status),
             Err(_) => status_reply(&Status::timeout(
                 "Timeout: request did not complete within the allotted timeout",
                 1,
             )),
-        }
+        };
+        // Paths that name no kind are not told apart: strangers choose them.
+        let registry = &self.server.registry;
+        let known = match &target {
+            Target::Resource(path) => registry.find(&path.group, &path.version, &path.plural),
+            Target::Other => None,
+        };
+        let (group, plural) =
+            known.map_or(("", ""), |row| (&row.resource.group, &row.resource.plural));
+        let code = response.status().as_u16();
+        self.server.metrics.request(verb, group, plural, code, began.elapsed());
+        response
     }
 
     async fn try_handle(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>> {
@@ -233,10 +247,13 @@ impl ApiService {
             let code = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
             return Ok(reply(code, "text/plain; charset=utf-8", text));
         }
-        if path.starts_with("/openapi") && !self.server.registry.openapi.are_ready() {
-            let server = Arc::clone(&self.server);
-            let build = move || _ = crate::openapi::index(&server.registry);
-            tokio::task::spawn_blocking(build).await.map_err(Status::internal)?;
+        if path == "/metrics" {
+            let text = self.server.metrics.render(&self.server.cache);
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            return Ok(reply(StatusCode::OK, kind, text));
+        }
+        if path.starts_with("/openapi") {
+            super::document::prepare(&self.server).await?;
         }
         self.document(head, path)
     }
@@ -267,7 +284,7 @@ impl ApiService {
                 return openapi(crate::openapi::document(registry, group, version), head);
             }
             [""] => serde_json::json!({"paths": [
-                "/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz",
+                "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz",
                 "/version"]}),
             _ => return Err(Status::no_such_path().into()),
         };
@@ -512,6 +529,20 @@ fn openapi(
 ) -> Result<Response<ResponseBody>> {
     let document = document.ok_or_else(Status::no_such_path)?;
     super::document::openapi(document, &head.headers, head.query.get("hash"))
+}
+
+/// The verb under which a request is counted.
+fn verb_of(request: &Request<RequestBody>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    match *request.method() {
+        Method::GET if query.contains("watch=true") || query.contains("watch=1") => "WATCH",
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
 }
 
 fn wants_aggregated(headers: &HeaderMap) -> bool {

@@ -57,13 +57,6 @@ impl Registry {
         self.find(&resource.group, &resource.version, &resource.plural)
     }
 
-    /// The row of a kind.
-    pub(crate) fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Row>> {
-        self.rows
-            .iter()
-            .find(|row| row.resource.kind == kind && row.resource.api_version() == api_version)
-    }
-
     /// The row under whose version the objects of `row` are stored: its own, unless its kind is
     /// served in several groups or versions.
     pub(crate) fn storage_row<'a>(&'a self, row: &'a Arc<Row>) -> &'a Arc<Row> {

@@ -94,6 +94,9 @@ pub(crate) struct StoredAs {
     pub(crate) from_stored: Convert,
 }
 
+/// Whether the desired state of two objects is the same.
+pub(crate) type SameSpec = fn(&dyn Typed, &dyn Typed) -> bool;
+
 /// One kind in one version.
 pub(crate) struct Row {
     pub(crate) resource: Resource,
@@ -107,7 +110,7 @@ pub(crate) struct Row {
     pub(crate) status: Option<StatusPart>,
     pub(crate) scale: Option<ScalePart>,
     /// Whether the desired state of two objects is the same.
-    pub(crate) same_spec: Option<fn(&dyn Typed, &dyn Typed) -> bool>,
+    pub(crate) same_spec: Option<SameSpec>,
     pub(crate) strategy: Box<dyn Strategy>,
     pub(crate) stored_as: Option<StoredAs>,
 }
@@ -163,7 +166,7 @@ impl Row {
     }
 
     /// Its generation counts the changes of its desired state.
-    pub(crate) fn counted(mut self, same_spec: fn(&dyn Typed, &dyn Typed) -> bool) -> Self {
+    pub(crate) fn counted(mut self, same_spec: SameSpec) -> Self {
         self.same_spec = Some(same_spec);
         self
     }
@@ -184,10 +187,6 @@ impl Row {
     pub(crate) fn stored_as(mut self, stored: StoredAs) -> Self {
         self.stored_as = Some(stored);
         self
-    }
-
-    pub(crate) fn has(&self, subresource: Subresource) -> bool {
-        self.subresources.contains(&subresource)
     }
 
     /// The subresource of a name, if the kind has it.

@@ -8,7 +8,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
-use super::commit::{Extras, Outcome};
+use super::commit::Outcome;
 use super::decode::{encode, present};
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -19,8 +19,8 @@ use crate::strategy::{FieldErrors, validate_meta};
 /// Letters that a generated name gets behind its prefix, and the longest prefix that leaves room.
 const SUFFIX_LETTERS: usize = 5;
 const MAX_GENERATED_PREFIX: usize = 63 - SUFFIX_LETTERS;
-/// Tries to find a free name for an object that wants one generated.
-const NAME_TRIES: usize = 8;
+/// Tries to find a free name, or a free address, for an object that wants one.
+const MAX_TRIES: usize = 8;
 
 impl Server {
     /// Creates an object.
@@ -45,7 +45,7 @@ impl Server {
     }
 
     /// Creates an object that has been decoded and authorized.
-    pub(super) async fn create_typed(
+    pub(crate) async fn create_typed(
         &self,
         user: &Identity,
         row: &Arc<Row>,
@@ -79,21 +79,25 @@ impl Server {
             let meta = typed.meta();
             let (namespace, name) =
                 (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-            let again = generated.then(|| typed.boxed_clone());
+            // What a lost race needs to try again: without what was handed out to it.
+            let again = (generated || Self::allocates(&*typed)).then(|| typed.boxed_clone());
+            let extras = self.allocate(Some(&mut *typed), None)?;
             let encoded = encode(&storage, typed)?;
             if options.dry_run {
                 return present(row, Object::new(encoded, 0, Some(storage.codec)));
             }
             let key = storage.key(&namespace, &name);
-            match self.commit(&key, &encoded, 0, Extras::default()).await? {
+            match self.commit(&key, &encoded, 0, extras).await? {
                 Outcome::Written(revision) => {
                     let key = object_key(&storage, &namespace, &name);
                     let object = self.written(&storage, kind, &key, encoded, revision);
                     return present(row, object);
                 }
-                Outcome::Stale(_) | Outcome::Taken => match again {
-                    Some(retry) if attempt < NAME_TRIES => {
-                        typed = retry;
+                outcome => match again.filter(|_| attempt < MAX_TRIES) {
+                    // What it was given went to another one meanwhile: choose again.
+                    Some(again) if matches!(outcome, Outcome::Taken) => typed = again,
+                    Some(again) if generated => {
+                        typed = again;
                         typed.meta_mut().name = None;
                         generate_name(&self.options.random, typed.meta_mut());
                     }
@@ -114,7 +118,8 @@ impl Server {
         meta.deletion_grace_period_seconds = None;
         meta.self_link = None;
         meta.generation = row.same_spec.is_some().then_some(1);
-        if let Some(status) = &row.status {
+        let keeps = row.strategy.keeps_status_on_create();
+        if let Some(status) = row.status.as_ref().filter(|_| !keeps) {
             (status.clear)(typed);
         }
         row.strategy.prepare_create(typed);

@@ -104,7 +104,10 @@ impl Server {
             let (outcome, left) = match plan {
                 _ if options.dry_run => return Ok(Deleted::Pending(present(row, old)?)),
                 Plan::Nothing => return Ok(Deleted::Pending(present(row, old)?)),
-                Plan::Remove => (self.remove(&store_key, version, Extras::default()).await?, None),
+                Plan::Remove => {
+                    let extras = self.allocate(None, Some(&*typed))?;
+                    (self.remove(&store_key, version, extras).await?, None)
+                }
                 Plan::Mark(marked) => {
                     let encoded = encode(&storage, marked)?;
                     let outcome =

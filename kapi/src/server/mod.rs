@@ -1,5 +1,6 @@
 //! The API server as a value: the pipeline every request goes through, whatever brought it.
 
+mod allocate;
 mod authenticate;
 mod commit;
 mod create;
@@ -30,8 +31,9 @@ pub use options::ServerOptions;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};
 use crate::auth::rbac::Rbac;
-use crate::auth::{Attributes, Authorizer, Decision, Identity};
+use crate::auth::{Attributes, Decision, Identity};
 use crate::cache::{Cache, Feed, KindCache, Part};
+use crate::metrics::Metrics;
 use crate::registry::{Registry, Row};
 use crate::strategy::FieldErrors;
 
@@ -45,6 +47,7 @@ pub(crate) struct Server {
     pub(crate) registry: Registry,
     pub(crate) cache: Arc<Cache>,
     pub(crate) options: ServerOptions,
+    pub(crate) metrics: Metrics,
     rbac: Option<Rbac>,
     started: OnceCell<()>,
     feed: Mutex<Option<AbortHandle>>,
@@ -60,6 +63,7 @@ impl Server {
             registry,
             cache,
             options,
+            metrics: Metrics::default(),
             rbac,
             started: OnceCell::new(),
             feed: Mutex::default(),
@@ -74,7 +78,7 @@ impl Server {
         if self.started.initialized() {
             return Ok(());
         }
-        self.started.get_or_try_init(|| self.start()).await.map(|()| ())
+        self.started.get_or_try_init(|| self.start()).await.copied()
     }
 
     async fn start(&self) -> Result<()> {
@@ -85,7 +89,7 @@ impl Server {
         if let Some(old) = self.feed.lock().replace(task) {
             old.abort();
         }
-        Ok(())
+        self.bootstrap().await
     }
 
     /// The row of a resource.

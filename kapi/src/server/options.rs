@@ -1,12 +1,14 @@
 //! What an API server can be told when it is made.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use kcore::clock::Clock;
 use kcore::random::Random;
 
-use crate::admission::AdmissionPlugin;
+use crate::admission::{AdmissionPlugin, stock};
 use crate::auth::{Authenticator, Authorizer};
+use crate::service_cidr::ServiceCidr;
 
 /// Options of an API server.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct ServerOptions {
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
     pub(crate) rbac: bool,
     pub(crate) shared_store: bool,
+    pub(crate) service_cidr: ServiceCidr,
+    pub(crate) node_ports: RangeInclusive<u16>,
 }
 
 impl Default for ServerOptions {
@@ -26,11 +30,13 @@ impl Default for ServerOptions {
         Self {
             clock: Clock::system(),
             random: Random::from_entropy(),
-            admission: Vec::new(),
+            admission: stock(),
             authorizers: Vec::new(),
             authenticators: Vec::new(),
             rbac: true,
             shared_store: false,
+            service_cidr: ServiceCidr::default(),
+            node_ports: 30_000..=32_767,
         }
     }
 }
@@ -57,6 +63,13 @@ impl ServerOptions {
         self
     }
 
+    /// Leaves the stock admission plugins out; those added decide alone.
+    #[must_use]
+    pub fn without_stock_admission(mut self) -> Self {
+        self.admission.clear();
+        self
+    }
+
     /// Asks this authorizer too, after role-based access control.
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
@@ -75,6 +88,20 @@ impl ServerOptions {
     #[must_use]
     pub fn without_rbac(mut self) -> Self {
         self.rbac = false;
+        self
+    }
+
+    /// Gives Services their addresses out of this range. A cluster keeps the range it started with.
+    #[must_use]
+    pub fn service_cidr(mut self, cidr: ServiceCidr) -> Self {
+        self.service_cidr = cidr;
+        self
+    }
+
+    /// Gives Services their node ports out of this range.
+    #[must_use]
+    pub fn node_ports(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.node_ports = ports;
         self
     }
 

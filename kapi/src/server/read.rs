@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kcore::client::{GetOptions, List, ListOptions, Path, VersionMatch};
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
-use kstore::{KeyRange, RangeOptions, Revision, StoreExt as _};
+use kstore::{KeyRange, RangeOptions, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::commit::store_status;

@@ -8,7 +8,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Cause, Status};
 
-use super::commit::{Extras, Outcome};
+use super::commit::Outcome;
 use super::create::adopt_namespace;
 use super::decode::{encode, present, typed_of};
 use super::subresource::{Rescale, decode};
@@ -120,6 +120,11 @@ impl Server {
             let old_typed = typed_of(&old)?;
             self.prepare_update(update, &storage, &mut new, &*old_typed).await?;
             let gone = self.ends_deletion(&storage, &*new);
+            let extras = if gone {
+                self.allocate(None, Some(&*old_typed))?
+            } else {
+                self.allocate(Some(&mut *new), Some(&*old_typed))?
+            };
             let encoded = encode(&storage, new)?;
             if update.options.dry_run {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
@@ -128,12 +133,12 @@ impl Server {
             let version = old.resource_version();
             let outcome = if gone {
                 // The last finalizer went: the object goes in the same request (D1).
-                self.remove(&store_key, version, Extras::default()).await?
+                self.remove(&store_key, version, extras).await?
             } else if encoded.bytes() == old.encoded().bytes() {
                 // Nothing changed: no write, no event (A4).
                 return Ok(presented);
             } else {
-                self.commit(&store_key, &encoded, version, Extras::default()).await?
+                self.commit(&store_key, &encoded, version, extras).await?
             };
             match outcome {
                 Outcome::Written(revision) => {
@@ -147,7 +152,8 @@ impl Server {
                         .transpose()
                         .map_err(Status::internal)?;
                 }
-                Outcome::Taken => return Err(stale(&storage, name).into()),
+                // Something it was given went to another one meanwhile: choose again.
+                Outcome::Taken => current = kind.get(&key),
             }
         }
         Err(stale(&storage, name).into())
@@ -189,10 +195,13 @@ impl Server {
                 row.strategy.prepare_status(&mut *next, old);
                 *new = next;
             }
-            (part, status) => {
-                // Binding a Pod also says so in its status.
-                if let Some(status) = status.as_ref().filter(|_| part != Some(Subresource::Binding))
-                {
+            (Some(Subresource::Binding), _) => {}
+            (Some(part), _) if part != Subresource::Scale => {
+                row.strategy.take_part(part, &mut **new, old);
+                row.strategy.apply_defaults(&mut **new);
+            }
+            (_, status) => {
+                if let Some(status) = status {
                     (status.copy)(&mut **new, old);
                 }
                 row.strategy.apply_defaults(&mut **new);
@@ -219,10 +228,12 @@ impl Server {
         validate_meta_update(new.meta(), old.meta(), &mut errors);
         match update.subresource {
             Some(Subresource::Status) => row.strategy.validate_status(&**new, old, &mut errors),
-            _ => {
+            None | Some(Subresource::Scale) => {
                 row.strategy.validate(&**new, &mut errors);
                 row.strategy.validate_update(&**new, old, &mut errors);
             }
+            // The part alone was taken, so nothing else can have changed.
+            Some(_) => row.strategy.validate(&**new, &mut errors),
         }
         invalid(row, update.path.name, errors)?;
         self.admit_final(&request, Some(&**new)).await

@@ -4,23 +4,39 @@
 //! the order of <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>:
 //! default, admit, default, prepare, validate.
 
+mod access;
+mod cluster;
+mod config;
 pub(crate) mod convert;
 mod errors;
 mod meta;
-mod rules;
+mod pod;
 mod scale;
+mod selector;
+mod service;
+mod workload;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use kcore::kind::{Kind, Typed};
 
+pub(crate) use access::{
+    ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy,
+};
+pub(crate) use cluster::{
+    CoreEventStrategy, LeaseStrategy, NamespaceStrategy, NodeStrategy, PodDisruptionBudgetStrategy,
+    PriorityClassStrategy,
+};
+pub(crate) use config::{ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy};
 pub(crate) use errors::{FieldErrors, FieldPath};
 pub(crate) use meta::{validate_meta, validate_meta_update};
-pub(crate) use rules::*;
+pub(crate) use pod::PodStrategy;
 pub(crate) use scale::Scalable;
+pub(crate) use service::{EndpointSliceStrategy, EndpointsStrategy, NONE, ServiceStrategy};
+pub(crate) use workload::{DeploymentStrategy, ReplicaSetStrategy};
 
-use crate::registry::{cast, cast_mut};
+use crate::registry::{Subresource, cast, cast_mut};
 
 /// The rules of one kind, over its Rust type. Every method has the behavior of a kind without
 /// rules as its default.
@@ -39,6 +55,14 @@ pub(crate) trait KindStrategy: Debug + Send + Sync + 'static {
 
     /// Adjusts a status that is about to replace `old`'s. Everything else is kept by the pipeline.
     fn prepare_status(&self, _new: &mut Self::Object, _old: &Self::Object) {}
+
+    /// Keeps everything of `old` but the part that a subresource other than `status` writes.
+    fn take_part(&self, _part: Subresource, _new: &mut Self::Object, _old: &Self::Object) {}
+
+    /// Whether the status that a create brings is kept: of kinds that come into being elsewhere.
+    fn keeps_status_on_create(&self) -> bool {
+        false
+    }
 
     /// What is wrong with an object, its metadata apart.
     fn validate(&self, _object: &Self::Object, _errors: &mut FieldErrors) {}
@@ -131,6 +155,8 @@ pub(crate) trait Strategy: Debug + Send + Sync + 'static {
     fn prepare_create(&self, object: &mut dyn Typed);
     fn prepare_update(&self, new: &mut dyn Typed, old: &dyn Typed);
     fn prepare_status(&self, new: &mut dyn Typed, old: &dyn Typed);
+    fn take_part(&self, part: Subresource, new: &mut dyn Typed, old: &dyn Typed);
+    fn keeps_status_on_create(&self) -> bool;
     fn validate(&self, object: &dyn Typed, errors: &mut FieldErrors);
     fn validate_update(&self, new: &dyn Typed, old: &dyn Typed, errors: &mut FieldErrors);
     fn validate_status(&self, new: &dyn Typed, old: &dyn Typed, errors: &mut FieldErrors);
@@ -167,6 +193,14 @@ impl<S: KindStrategy> Strategy for Adapter<S> {
 
     fn prepare_status(&self, new: &mut dyn Typed, old: &dyn Typed) {
         self.0.prepare_status(cast_mut(new), cast(old));
+    }
+
+    fn take_part(&self, part: Subresource, new: &mut dyn Typed, old: &dyn Typed) {
+        self.0.take_part(part, cast_mut(new), cast(old));
+    }
+
+    fn keeps_status_on_create(&self) -> bool {
+        self.0.keeps_status_on_create()
     }
 
     fn validate(&self, object: &dyn Typed, errors: &mut FieldErrors) {
@@ -228,4 +262,9 @@ impl<S: KindStrategy> Strategy for Adapter<S> {
     fn changes_generation(&self, new: &dyn Typed, old: &dyn Typed) -> bool {
         self.0.changes_generation(cast(new), cast(old))
     }
+}
+
+/// A member that is optional in some Kubernetes versions and required in others.
+pub(crate) fn optional<T>(member: impl Into<Option<T>>) -> Option<T> {
+    member.into()
 }

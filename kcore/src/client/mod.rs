@@ -4,7 +4,11 @@
 //! remotely it speaks HTTP. [`Api`] is the typed handle over it.
 
 mod api;
+#[cfg(feature = "mock")]
+mod mock;
 mod options;
+#[cfg(feature = "kube")]
+mod remote;
 mod watch;
 
 use std::fmt::Debug;
@@ -14,10 +18,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use api::{Api, TypedList};
+#[cfg(feature = "mock")]
+pub use mock::{MockClient, MockPath};
 pub use options::{
     DeleteOptions, GetOptions, ListOptions, Preconditions, Propagation, Representation,
     VersionMatch, WatchOptions, WriteOptions,
 };
+#[cfg(feature = "kube")]
+pub use remote::{KubeClient, MAX_EVENT_BYTES, WATCH_TIMEOUT_SECONDS};
 pub use watch::{WatchBatch, WatchEvent, WatchStream};
 
 use crate::Result;

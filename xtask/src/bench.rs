@@ -1,0 +1,32 @@
+//! Measuring: each area is a benchmark of a crate that prints its own table.
+
+use anyhow::bail;
+
+use crate::run::cargo;
+
+/// Areas, as (name, package, benchmark, features).
+const AREAS: [(&str, &str, &str, &str); 3] = [
+    ("store", "kstore", "store", ""),
+    ("api", "kapi", "api", ""),
+    ("runtime", "knode", "runtime", ""),
+];
+
+/// Runs the benchmarks of some areas, or of all.
+pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
+    for area in areas {
+        if !AREAS.iter().any(|(name, ..)| name == area) {
+            let known: Vec<&str> = AREAS.iter().map(|(name, ..)| *name).collect();
+            bail!("{area} is no area to measure; there are: {}", known.join(", "));
+        }
+    }
+    for (name, package, benchmark, features) in AREAS {
+        if areas.is_empty() || areas.contains(&name) {
+            let mut arguments = vec!["bench", "--package", package, "--bench", benchmark];
+            if !features.is_empty() {
+                arguments.extend(["--features", features]);
+            }
+            cargo(&arguments, &[])?;
+        }
+    }
+    Ok(())
+}

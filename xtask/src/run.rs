@@ -1,0 +1,53 @@
+//! Running cargo.
+
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::tools;
+
+/// Runs cargo and fails if it does.
+pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = Command::new(cargo)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .status()
+        .context("cargo cannot be started")?;
+    if !status.success() {
+        bail!("cargo {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Everything that must hold.
+pub(crate) fn test(more: &[&str]) -> anyhow::Result<()> {
+    let kubectl = tools::kubectl()?;
+    println!("kubectl: {kubectl}");
+    // With these set, a test that lacks a real program fails instead of skipping.
+    let environment = [("KUBRICK_KUBECTL", kubectl.as_str()), ("KUBRICK_REQUIRE_TOOLS", "1")];
+    let mut arguments = vec!["test", "--workspace", "--all-features"];
+    arguments.extend_from_slice(more);
+    cargo(&arguments, &environment)
+}
+
+/// Formatting, lints and documentation. Writes nothing but build output.
+pub(crate) fn verify() -> anyhow::Result<()> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    let lints = ["--", "-D", "warnings"];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    cargo(&[&clippy[..], &lints[..]].concat(), &[])?;
+    // What a user gets who takes a crate as it is, and kcore without the API.
+    cargo(&[&["clippy", "--workspace"][..], &lints[..]].concat(), &[])?;
+    let bare = ["clippy", "--package", "kcore", "--no-default-features"];
+    cargo(&[&bare[..], &lints[..]].concat(), &[])?;
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    cargo(&["doc", "--workspace", "--all-features", "--no-deps"], &strict)
+}
+
+/// Mends what can be mended without thought.
+pub(crate) fn fix() -> anyhow::Result<()> {
+    let clippy = ["clippy", "--fix", "--allow-dirty", "--workspace", "--all-targets"];
+    cargo(&[&clippy[..], &["--all-features"][..]].concat(), &[])?;
+    cargo(&["fmt", "--all"], &[])
+}
