@@ -25,8 +25,8 @@ async fn ask(
         .uri(path)
         .header(CONTENT_TYPE, content_type)
         .body(Full::new(bytes::Bytes::from(body)))
-        .unwrap();
-    server.service_as(Identity::admin()).call(request).await.unwrap()
+        .expect("a request");
+    server.service_as(Identity::admin()).call(request).await.unwrap_or_else(|never| match never {})
 }
 
 async fn post(server: &ApiServer, query: &str, body: String) -> Response<ResponseBody> {
@@ -40,8 +40,8 @@ async fn patch(server: &ApiServer, query: &str, body: Value) -> Response<Respons
 
 async fn json_of(response: Response<ResponseBody>) -> (StatusCode, Value) {
     let code = response.status();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap())
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    (code, serde_json::from_slice(&bytes).expect("JSON"))
 }
 
 fn deployment() -> Value {

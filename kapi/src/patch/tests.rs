@@ -251,3 +251,73 @@ fn a_patch_that_does_not_fit_is_told_in_the_words_clients_know() {
     let warned = judge_fields(b"{}", &problems, FieldValidation::Warn).unwrap();
     assert_eq!(warned, [r#"unknown field "spec.x""#]);
 }
+
+/// Names that mean something to a Pod's schema or to a patch.
+const NAMES: [&str; 14] = [
+    "spec",
+    "metadata",
+    "containers",
+    "name",
+    "volumes",
+    "finalizers",
+    "labels",
+    "env",
+    "$patch",
+    "$retainKeys",
+    "$setElementOrder/containers",
+    "$setElementOrder/finalizers",
+    "$deleteFromPrimitiveList/finalizers",
+    "other",
+];
+
+/// The first of them that are no directives.
+const FIELDS: usize = 8;
+
+/// JSON of some of these names, `depth` levels deep.
+fn anything(random: &kcore::random::Random, names: &[&str], depth: u64) -> Value {
+    let below = |bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
+    let name = || names[below(names.len())];
+    let kind = if depth == 0 { 4 + below(4) } else { below(8) };
+    match kind {
+        0..=2 => {
+            let member = |_| (name().to_owned(), anything(random, names, depth - 1));
+            Value::Object((0..below(5)).map(member).collect())
+        }
+        3 => (0..below(4)).map(|_| anything(random, names, depth - 1)).collect(),
+        4 => Value::Null,
+        5 => json!(below(3)),
+        6 => json!(["delete", "replace", "merge"][below(3)]),
+        _ => json!(name()),
+    }
+}
+
+/// Whether a directive is left anywhere in a value.
+fn has_directives(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            map.iter().any(|(name, value)| name.starts_with('$') || has_directives(value))
+        }
+        Value::Array(list) => list.iter().any(has_directives),
+        _ => false,
+    }
+}
+
+#[test]
+fn no_patch_panics_and_none_leaves_a_directive_behind() {
+    let random = kcore::random::Random::seeded(7);
+    let source = SchemaSource::of::<Pod>();
+    let mut merged = 0;
+    for _ in 0..20_000 {
+        let current = json!({"spec": anything(&random, &NAMES[..FIELDS], 5),
+            "metadata": anything(&random, &NAMES[..FIELDS], 5)});
+        let patch = json!({"spec": anything(&random, &NAMES, 5),
+            "metadata": anything(&random, &NAMES, 5)});
+        let (current, patch) = (current.to_string(), patch.to_string());
+        let done = strategic(current.as_bytes(), patch.as_bytes(), source.tree());
+        let Ok(done) = done else { continue };
+        let done: Value = serde_json::from_slice(&done).unwrap();
+        assert!(!has_directives(&done), "{current} + {patch} = {done}");
+        merged += 1;
+    }
+    assert!(merged > 5_000, "only {merged} patches applied");
+}
