@@ -31,6 +31,10 @@ use crate::table;
 /// Replies above this size are compressed for whoever accepts it.
 const GZIP_FROM: usize = 128 << 10;
 
+/// Characters of one warning, and bytes of all warnings of a reply.
+const MAX_WARNING: usize = 256;
+const MAX_WARNINGS: usize = 4 << 10;
+
 /// How objects are written for one request.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
@@ -276,12 +280,16 @@ pub(super) fn status_reply(status: &Status) -> Response<ResponseBody> {
     response
 }
 
-/// Adds warnings for the person at the client.
+/// Adds warnings for the person at the client, as many as proxies on the way put up with.
 pub(super) fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
+    let mut room = MAX_WARNINGS;
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        let shown: String = warning.chars().take(MAX_WARNING).collect();
+        let quoted = shown.replace('\\', "\\\\").replace('"', "\\\"");
+        let Some(left) = room.checked_sub(quoted.len()) else { return };
         if let Ok(value) = HeaderValue::try_from(format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(WARNING, value);
+            room = left;
         }
     }
 }

@@ -19,6 +19,9 @@ use super::tree::{FREE, Node, NodeId, Object, Tree};
 /// Problems that are reported of one body; further ones add nothing.
 pub(crate) const MAX_PROBLEMS: usize = 100;
 
+/// Bytes of a path or message that are reported: a field's name may be as long as the body.
+const MAX_WORDS: usize = 1024;
+
 /// What is wrong with a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
@@ -33,6 +36,17 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// Cuts off what nobody would read.
+    fn shorten(&mut self) {
+        let (Self::Unknown(text) | Self::Duplicate(text) | Self::Value(text) | Self::Syntax(text)) =
+            self;
+        if text.len() > MAX_WORDS {
+            text.truncate(text.floor_char_boundary(MAX_WORDS));
+            text.push_str("...");
+            text.shrink_to_fit();
+        }
+    }
+
     /// Whether the body can still be decoded.
     pub(crate) fn is_strictness(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::Duplicate(_))
@@ -82,8 +96,9 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn report(&mut self, problem: Problem) {
+    fn report(&mut self, mut problem: Problem) {
         if self.problems.len() < MAX_PROBLEMS {
+            problem.shorten();
             self.problems.push(problem);
         }
     }

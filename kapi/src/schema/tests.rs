@@ -102,6 +102,8 @@ fn deep_nesting_and_floods_of_problems_are_bounded() {
     let flood: Vec<String> = (0..10_000).map(|n| format!("\"x{n}\":1")).collect();
     let flood = format!("{{{}}}", flood.join(","));
     assert_eq!(problems::<Pod>(&flood).len(), check::MAX_PROBLEMS);
+    let long = format!("{{\"{}\":1}}", "\u{e9}".repeat(1_000_000));
+    assert!(problems::<Pod>(&long)[0].len() < 2_000);
 }
 
 #[test]

@@ -142,7 +142,7 @@ static STORAGE_CLASS: Printer = printer!(
     |object, now| {
         let mut notes = object.metadata.annotations.iter().flatten();
         let default =
-            notes.any(|(name, value)| DEFAULT_CLASS.contains(&name.as_str()) && value == "true");
+            notes.any(|(note, value)| DEFAULT_CLASS.contains(&note.as_str()) && value == "true");
         let mut name = name_of(&object.metadata);
         if default {
             name.push_str(" (default)");
@@ -171,7 +171,8 @@ static STORAGE_CLASS: Printer = printer!(
 static ATTRIBUTES_CLASS: Printer = printer!(
     VolumeAttributesClass,
     |object, now| {
-        cells![name_of(&object.metadata), object.driver_name.clone(), age_of(&object.metadata, now),]
+        let meta = &object.metadata;
+        cells![name_of(meta), object.driver_name.clone(), age_of(meta, now)]
     },
     [name(), text("DriverName", "The driver that knows the attributes."), age()]
 );
