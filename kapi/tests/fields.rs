@@ -175,3 +175,22 @@ async fn openapi_is_found_by_its_index() {
     let (code, _) = get("/openapi/v3/apis/none/v1").await;
     assert_eq!(code, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_patch_cannot_take_an_objects_identity() {
+    let server = with_deployment().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    let cases = [
+        (json!({"metadata": null}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"metadata": {"name": "x"}}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"metadata": {"uid": "x"}}), StatusCode::CONFLICT),
+        (json!({"kind": "Pod"}), StatusCode::BAD_REQUEST),
+    ];
+    for kind in [STRATEGIC, "application/merge-patch+json"] {
+        for (change, expect) in &cases {
+            let reply = ask(&server, Method::PATCH, &path, kind, change.to_string()).await;
+            let (code, reply) = json_of(reply).await;
+            assert_eq!(code, *expect, "{kind} {change}: {reply}");
+        }
+    }
+}
