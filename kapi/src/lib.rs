@@ -1,6 +1,4 @@
-//! The Kubernetes API server as a value.
-//!
-//! Start at [`ApiServer`].
+#![doc = include_str!("../README.md")]
 
 pub mod admission;
 mod api_server;

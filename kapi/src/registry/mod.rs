@@ -87,6 +87,25 @@ mod tests {
     }
 
     #[test]
+    fn kinds_without_a_strategy_are_listed_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let (_, list) = readme.split_once("## Kinds without a strategy").unwrap();
+        let (list, _) = list.split_once("## Not served").unwrap();
+        for row in Registry::built_in().rows() {
+            let plain = format!("{:?}", row.strategy).contains("Plain");
+            let kind = row.resource.kind.as_ref();
+            let grouped = kind.contains("Webhook")
+                || kind.contains("AdmissionPolicy")
+                || matches!(&*row.resource.group, "resource.k8s.io" | "storagemigration.k8s.io");
+            let stored = row.verbs == crate::registry::Verbs::All && row.stored_as.is_none();
+            if stored && !grouped {
+                let mut words = list.split(|c: char| !c.is_alphanumeric());
+                assert_eq!(words.any(|word| word == kind), plain, "{kind}");
+            }
+        }
+    }
+
+    #[test]
     fn short_names_are_unique_within_a_group_version() {
         let registry = Registry::built_in();
         let mut seen = std::collections::BTreeSet::new();
