@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use kapi::ApiServer;
 use kapi::serve::{ClusterCa, Listener, kubeconfig};
 use kcore::clock::Clock;
+use kcore::component::Distribution;
 use kstore::MemoryStore;
 
 /// What the command line says.
@@ -56,11 +57,10 @@ async fn main() -> anyhow::Result<()> {
     let url = format!("https://{}", listener.address());
     kubeconfig(&path, &url, &ca, "kubernetes-admin", &admin)?;
     println!("kubeconfig: {}", path.display());
-    listener
-        .serve(api.service(), async {
-            // Without a signal handler the default one ends the process.
-            let _ = tokio::signal::ctrl_c().await;
-        })
-        .await;
+    let shutdown = async {
+        // Without a signal handler the default one ends the process.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    Distribution::new().with(api.listen(listener)).run(shutdown).await;
     Ok(())
 }

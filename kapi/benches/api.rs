@@ -1,4 +1,5 @@
 //! What the API server does in a second, in process: run with `cargo xtask bench api`.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 use std::collections::BTreeMap;
 use std::future::Future;

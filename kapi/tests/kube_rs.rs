@@ -1,4 +1,5 @@
 //! kube-rs over the API server in one process: an independent judge of what it serves.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use kcore::component::{self, Component, Context};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,6 +23,7 @@ use tower::{Layer as _, ServiceExt as _};
 
 use super::ServeError;
 use super::pki::{Certificate, ClusterCa};
+use crate::api_server::ApiServer;
 use crate::http::{ApiService, PeerCertificate};
 
 /// Connections served at once; further ones wait to be accepted.
@@ -66,8 +69,8 @@ impl Listener {
     }
 
     /// Serves until `shutdown` is ready, then lets requests under way end for a few seconds.
-    pub async fn serve(self, service: ApiService, shutdown: impl Future<Output = ()> + Send) {
-        let acceptor = TlsAcceptor::from(self.tls);
+    pub async fn serve(&self, service: ApiService, shutdown: impl Future<Output = ()> + Send) {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut shutdown = std::pin::pin!(shutdown);
@@ -97,6 +100,33 @@ impl Listener {
             }
         }
         let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    }
+}
+
+/// An API server behind a socket, as a part of a distribution.
+#[derive(Debug)]
+pub struct HttpsServer {
+    listener: Listener,
+    service: ApiService,
+}
+
+impl ApiServer {
+    /// The server behind a socket that was taken for it.
+    #[must_use]
+    pub fn listen(&self, listener: Listener) -> HttpsServer {
+        HttpsServer { listener, service: self.service() }
+    }
+}
+
+#[async_trait]
+impl Component for HttpsServer {
+    fn name(&self) -> &'static str {
+        "kube-apiserver"
+    }
+
+    async fn run(&self, ctx: Context) -> component::Result {
+        self.listener.serve(self.service.clone(), ctx.stop().stopped()).await;
+        Ok(())
     }
 }
 

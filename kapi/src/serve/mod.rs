@@ -6,7 +6,7 @@ mod listener;
 mod pki;
 
 pub use kubeconfig::kubeconfig;
-pub use listener::Listener;
+pub use listener::{HttpsServer, Listener};
 pub use pki::{Certificate, ClusterCa};
 
 /// Why a server cannot listen. Each says what to do about it.
