@@ -208,6 +208,9 @@ impl ApiService {
         for group in &groups {
             ask("groups", "", group).await?;
         }
+        if name == Identity::anonymous().name {
+            return Ok(Arc::new(Identity::anonymous()));
+        }
         Ok(Arc::new(match account {
             Some((namespace, name)) if groups.is_empty() => {
                 Identity::service_account(namespace, name, "")
