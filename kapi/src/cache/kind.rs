@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use kcore::collections::HashMap;
@@ -41,6 +42,7 @@ pub(crate) struct KindCache {
     row: Arc<Row>,
     indexed: &'static [&'static str],
     applied: Arc<Applied>,
+    changes: AtomicU64,
     state: RwLock<State>,
     ring: Arc<Ring>,
     buckets: Mutex<Buckets>,
@@ -50,8 +52,6 @@ pub(crate) struct KindCache {
 struct State {
     /// The revision of the last change of the kind.
     revision: u64,
-    /// How often the kind has changed.
-    changes: u64,
     /// By key: `namespace/name`, or `name`.
     ordered: BTreeMap<Arc<str>, Object>,
     by_key: HashMap<Arc<str>, Object>,
@@ -85,6 +85,7 @@ impl KindCache {
             indexed: row.strategy.indexed(),
             row,
             applied,
+            changes: AtomicU64::new(0),
             state: RwLock::default(),
             ring: Arc::new(Ring::new(0, KIND_RING)),
             buckets: Mutex::default(),
@@ -101,7 +102,7 @@ impl KindCache {
 
     /// How often the kind has changed since the server started: equal counts, equal state.
     pub(crate) fn changes(&self) -> u64 {
-        self.state.read().changes
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether the state at `revision` is the one at hand.
@@ -210,6 +211,7 @@ impl KindCache {
         let mut state = self.state.write();
         let revision = object.resource_version();
         let previous = state.insert(key, object.clone(), self.indexed);
+        self.changes.fetch_add(1, Ordering::AcqRel);
         state.revision = state.revision.max(revision);
         self.publish(key, &Change { revision, object, previous, deleted: false }, dirty);
     }
@@ -219,6 +221,7 @@ impl KindCache {
         let mut state = self.state.write();
         state.revision = state.revision.max(revision);
         let Some(last) = state.remove(key, self.indexed) else { return };
+        self.changes.fetch_add(1, Ordering::AcqRel);
         let object = last.at_version(revision);
         let change = Change { revision, object, previous: Some(last), deleted: true };
         self.publish(key, &change, dirty);
@@ -227,6 +230,7 @@ impl KindCache {
     /// Takes in an object of the first listing, which no watcher needs to hear of.
     pub(crate) fn load(&self, key: &str, object: Object) {
         self.state.write().insert(key, object, self.indexed);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Says that the first listing, at `revision`, is in.
@@ -289,7 +293,6 @@ impl State {
         object: Object,
         indexed: &'static [&'static str],
     ) -> Option<Object> {
-        self.changes += 1;
         let key: Arc<str> = key.into();
         let previous = self.by_key.insert(Arc::clone(&key), object.clone());
         self.ordered.insert(Arc::clone(&key), object.clone());
@@ -309,7 +312,6 @@ impl State {
 
     fn remove(&mut self, key: &str, indexed: &'static [&'static str]) -> Option<Object> {
         let last = self.by_key.remove(key)?;
-        self.changes += 1;
         self.ordered.remove(key);
         for path in indexed {
             self.unindex(path, last.meta().field(path), key);

@@ -35,6 +35,8 @@ const RECENT_VIEWS: usize = 2_048;
 pub(crate) struct Cache {
     kinds: Vec<Arc<KindCache>>,
     by_prefix: HashMap<String, usize>,
+    /// The cache of each row of the table, by the row's number.
+    by_row: Vec<Option<usize>>,
     applied: Arc<Applied>,
     ready: AtomicBool,
     recent: Mutex<VecDeque<Object>>,
@@ -46,6 +48,7 @@ impl Cache {
         let mut this = Self {
             kinds: Vec::new(),
             by_prefix: HashMap::default(),
+            by_row: vec![None; registry.rows().len()],
             applied: Arc::default(),
             ready: AtomicBool::new(false),
             recent: Mutex::default(),
@@ -53,6 +56,7 @@ impl Cache {
         for row in registry.rows() {
             if row.verbs == Verbs::All && row.stored_as.is_none() {
                 this.by_prefix.insert(row.prefix(), this.kinds.len());
+                this.by_row[row.number] = Some(this.kinds.len());
                 this.kinds
                     .push(Arc::new(KindCache::new(Arc::clone(row), Arc::clone(&this.applied))));
             }
@@ -66,7 +70,7 @@ impl Cache {
 
     /// The cache of a stored row.
     pub(crate) fn of(&self, row: &Row) -> Option<&Arc<KindCache>> {
-        self.by_prefix.get(&row.prefix()).map(|at| &self.kinds[*at])
+        self.by_row[row.number].map(|at| &self.kinds[at])
     }
 
     /// The kind a store key belongs to, and the object's key within it.

@@ -31,7 +31,8 @@ impl Registry {
     pub(crate) fn built_in() -> Self {
         let mut this =
             Self { rows: Vec::new(), by_plural: HashMap::default(), openapi: Documents::default() };
-        for row in table::rows() {
+        for (number, mut row) in table::rows().into_iter().enumerate() {
+            row.number = number;
             let plural = row.resource.plural.clone().into_owned();
             this.by_plural.entry(plural).or_default().push(this.rows.len());
             this.rows.push(Arc::new(row));

@@ -100,6 +100,8 @@ pub(crate) type SameSpec = fn(&dyn Typed, &dyn Typed) -> bool;
 /// One kind in one version.
 pub(crate) struct Row {
     pub(crate) resource: Resource,
+    /// Its number in the table.
+    pub(crate) number: usize,
     pub(crate) singular: String,
     pub(crate) short_names: Vec<&'static str>,
     pub(crate) categories: Vec<&'static str>,
@@ -120,6 +122,7 @@ impl Row {
     pub(crate) fn of<K: Kind + schemars::JsonSchema>() -> Self {
         Self {
             resource: Resource::of::<K>(),
+            number: 0,
             singular: K::KIND.to_lowercase(),
             short_names: Vec::new(),
             categories: Vec::new(),
