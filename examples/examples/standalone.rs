@@ -2,13 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use kapi::ApiServer;
+use kapi::auth::Identity;
 use kapi::serve::{ClusterCa, Listener, kubeconfig};
+use kapi::{ApiServer, ServerOptions};
+use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Distribution;
+use knet::{ServiceRouter, UserspaceProgrammer};
 use kstore::MemoryStore;
+
+/// Where Services get their addresses from.
+const SERVICE_CIDR: &str = "127.80.0.0/16";
 
 /// What the command line says.
 struct Arguments {
@@ -50,17 +57,22 @@ async fn main() -> anyhow::Result<()> {
     let address = arguments.listen.ip();
     let certificate = ca.server("kube-apiserver", &names, &[address], now)?;
     let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
-    let api = ApiServer::new(MemoryStore::new());
+    // Cluster addresses out of the loopback range need no root.
+    let options = ServerOptions::default().service_cidr(SERVICE_CIDR.parse()?);
+    let api = ApiServer::with(MemoryStore::new(), options);
     api.advertise(listener.address()).await?;
     let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
     let path = arguments.data_dir.join("kubeconfig");
     let url = format!("https://{}", listener.address());
     kubeconfig(&path, &url, &ca, "kubernetes-admin", &admin)?;
     println!("kubeconfig: {}", path.display());
+    let client = |name: &str| -> DynClient { Arc::new(api.client(Identity::component(name))) };
     let shutdown = async {
         // Without a signal handler the default one ends the process.
         let _ = tokio::signal::ctrl_c().await;
     };
-    Distribution::new().with(api.listen(listener)).run(shutdown).await;
+    let router = ServiceRouter::new(client("proxy"), UserspaceProgrammer::new())
+        .node_ips([arguments.listen.ip()]);
+    Distribution::new().with(api.listen(listener)).with(router).run(shutdown).await;
     Ok(())
 }

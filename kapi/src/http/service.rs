@@ -287,8 +287,8 @@ impl ApiService {
                 return openapi(crate::openapi::document(registry, group, version), head);
             }
             [""] => serde_json::json!({"paths": [
-                "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz",
-                "/version"]}),
+                "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3",
+                "/readyz", "/version"]}),
             _ => return Err(Status::no_such_path().into()),
         };
         let json = value.to_string().into_bytes();
