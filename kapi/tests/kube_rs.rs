@@ -5,8 +5,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kapi::ApiServer;
-use kapi::auth::Identity;
+use kapi::auth::{Identity, StaticTokens};
+use kapi::{ApiServer, ServerOptions};
 use kstore::MemoryStore;
 use kube::api::{
     Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
@@ -117,4 +117,22 @@ async fn callers_are_who_they_say_and_no_more() {
     let error = namespaces.list(&ListParams::default()).await.unwrap_err();
     let kube::Error::Api(status) = error else { panic!("{error}") };
     assert_eq!(status.code, 403);
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_known_or_refused() {
+    let tokens = StaticTokens::new().token("0123456789abcdef", Identity::admin()).unwrap();
+    let options = ServerOptions::default().authenticator(tokens);
+    let api = ApiServer::with(MemoryStore::new(), options);
+    let status = async |authorization: Option<&str>| {
+        let mut request = http::Request::get("/api/v1/namespaces");
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        let request = request.body(String::new()).unwrap();
+        tower::ServiceExt::oneshot(api.service(), request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(status(Some("Bearer 0123456789abcdef")).await, 200);
+    assert_eq!(status(Some("Bearer somebody-elses-token")).await, 401);
+    assert_eq!(status(None).await, 403);
 }

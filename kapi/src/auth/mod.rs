@@ -2,12 +2,14 @@
 
 mod identity;
 pub(crate) mod rbac;
+mod tokens;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 
 pub use identity::Identity;
+pub use tokens::{ShortToken, StaticTokens};
 
 /// What a request wants to do, as authorizers judge it.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#review-your-request-attributes>
