@@ -73,6 +73,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let router = ServiceRouter::new(client("proxy"), UserspaceProgrammer::new())
         .node_ips([arguments.listen.ip()]);
-    Distribution::new().with(api.listen(listener)).with(router).run(shutdown).await;
+    let stopped = Distribution::new().with(api.listen(listener)).with(router).run(shutdown).await;
+    anyhow::ensure!(stopped.is_clean(), "stopped by force: {stopped:?}");
     Ok(())
 }
