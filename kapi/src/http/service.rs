@@ -315,8 +315,7 @@ impl ApiService {
         let collection = target.name.is_empty();
         match (&head.method, collection) {
             (&Method::GET | &Method::HEAD, _) => self.read(head, &row, target, path).await,
-            (&Method::POST, _) => self.post(head, &row, path, body).await,
-            (&Method::PUT, false) => self.put(head, &row, path, body).await,
+            (&Method::POST, _) | (&Method::PUT, false) => self.write(head, &row, path, body).await,
             (&Method::PATCH, false) => self.patch(head, &row, path, body).await,
             (&Method::DELETE, _) => self.delete(head, &row, path, collection, body).await,
             (method, _) => Err(Status::method_not_allowed(
@@ -373,7 +372,8 @@ impl ApiService {
         object_reply(StatusCode::OK, &writer, &object, &head.headers)
     }
 
-    async fn post(
+    /// A create or a replacement: what differs is the call and the code of its success.
+    async fn write(
         &self,
         head: &Head,
         row: &Arc<Row>,
@@ -385,26 +385,13 @@ impl ApiService {
         let json = body::object(&head.headers, body::read(body).await?)?;
         let warnings = self.check_fields(row, path, &json, &options.field_validation)?;
         let body = ObjectBody::Json(json);
-        let object = self.server.create(&head.user, path, body, &options).await?;
-        let mut response = object_reply(StatusCode::CREATED, &writer, &object, &head.headers)?;
-        warn(&mut response, &warnings);
-        Ok(response)
-    }
-
-    async fn put(
-        &self,
-        head: &Head,
-        row: &Arc<Row>,
-        path: Path<'_>,
-        body: RequestBody,
-    ) -> Result<Response<ResponseBody>> {
-        let options = head.query.write_options()?;
-        let writer = self.writer(head, row)?;
-        let json = body::object(&head.headers, body::read(body).await?)?;
-        let warnings = self.check_fields(row, path, &json, &options.field_validation)?;
-        let body = ObjectBody::Json(json);
-        let object = self.server.update(&head.user, path, body, &options).await?;
-        let mut response = object_reply(StatusCode::OK, &writer, &object, &head.headers)?;
+        let (code, object) = if head.method == Method::POST {
+            let object = self.server.create(&head.user, path, body, &options).await?;
+            (StatusCode::CREATED, object)
+        } else {
+            (StatusCode::OK, self.server.update(&head.user, path, body, &options).await?)
+        };
+        let mut response = object_reply(code, &writer, &object, &head.headers)?;
         warn(&mut response, &warnings);
         Ok(response)
     }
