@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use super::{Code, Status};
 
+/// A node that was turned away: its position in the snapshot, by which plugin, and why.
+pub type Rejection = (u32, Arc<str>, Status);
+
 /// The nodes that passed the filters so far, as positions in the snapshot, and what was said of
 /// the others.
 #[derive(Debug, Default)]
 pub struct Candidates {
     feasible: Vec<u32>,
-    rejected: Vec<(u32, Arc<str>, Status)>,
+    rejected: Vec<Rejection>,
     plugin: Option<Arc<str>>,
     failed: Option<Status>,
 }
@@ -65,7 +68,7 @@ impl Candidates {
         self.failed.take()
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<u32>, Vec<(u32, Arc<str>, Status)>) {
+    pub(crate) fn into_parts(self) -> (Vec<u32>, Vec<Rejection>) {
         (self.feasible, self.rejected)
     }
 }
@@ -77,7 +80,7 @@ pub struct Diagnosis {
     /// How many nodes there are.
     pub nodes: usize,
     /// Each node that was turned away: its position in the snapshot, by which plugin, and why.
-    pub rejected: Vec<(u32, Arc<str>, Status)>,
+    pub rejected: Vec<Rejection>,
     /// Why all nodes were turned away at once, by PreFilter.
     pub pre_filter: Option<Status>,
     /// What PostFilter said.

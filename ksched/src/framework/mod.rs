@@ -15,7 +15,7 @@ mod state;
 mod status;
 mod waiting;
 
-pub use candidates::{Candidates, Diagnosis};
+pub use candidates::{Candidates, Diagnosis, Rejection};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };

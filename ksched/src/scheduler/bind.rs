@@ -47,13 +47,13 @@ impl Assumed {
         shared: &Arc<Shared>,
         popped: Popped,
         placement: Placement,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Box<Failure>> {
         let Placement { node, state, .. } = placement;
         {
             let mut locked = shared.state.lock();
             // A pod that is gone, or on a node, by now is no longer this scheduler's business.
             if locked.queue.current(&popped).is_none() || !locked.cache.assume(&popped.pod, &node) {
-                return Err(Failure::nothing(shared, popped));
+                return Err(Box::new(Failure::nothing(shared, popped)));
             }
             locked.queue.nominated.remove(popped.pod.uid());
         }
@@ -61,7 +61,7 @@ impl Assumed {
         let framework = Arc::clone(&this.popped.framework);
         match framework.reserve(&mut this.state, &this.popped.pod, &this.node) {
             Ok(()) => Ok(this),
-            Err((plugin, status)) => Err(this.undo(&plugin, &status)),
+            Err((plugin, status)) => Err(Box::new(this.undo(&plugin, &status))),
         }
     }
 

@@ -181,7 +181,7 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
         };
         let assumed = match outcome {
             Ok(placement) => Assumed::take(shared, popped, placement),
-            Err(unplaced) => Err(Failure::of(shared, popped, *unplaced)),
+            Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
         let slots = Arc::clone(&slots);
         match assumed {
