@@ -1,1 +1,36 @@
 //! The Kubernetes scheduling framework and its plugins.
+//!
+//! [`Scheduler`] is where most programs start: a component that follows nodes and pods through
+//! any [`Client`](kcore::client::Client) and binds what waits. A plugin of your own is a Rust type
+//! that implements the traits of [`framework`] it needs; [`testing`] runs it over a snapshot in a
+//! line.
+//!
+//! Every node is filtered and scored for every pod; nothing is sampled. What decides is pure, a
+//! function of a [`snapshot`]; what acts runs beside it.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`framework`] | the seam: extension points, statuses, cycle state, profiles |
+//! | [`snapshot`] | nodes and pods at one moment, as objects and as columns |
+//! | [`cache`] | what the API server told, plus what is assumed |
+//! | [`queue`] | active, backoff, unschedulable and in-flight pods |
+//! | [`scheduler`] | the loop, the pure cycle, binding |
+//! | [`plugins`] | the stock plugins |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod cache;
+mod error;
+pub mod framework;
+pub mod plugins;
+pub mod queue;
+pub mod scheduler;
+pub mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use error::Error;
+pub use scheduler::Scheduler;
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

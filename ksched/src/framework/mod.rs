@@ -1,0 +1,35 @@
+//! The scheduling framework: the seam that plugins are written against.
+//!
+//! A [`PluginFactory`] makes one [`SchedulerPlugin`] per [`Profile`]; the plugin registers itself
+//! at the [`ExtensionPoints`] it implements. What decides (filter, score) is synchronous and
+//! pure; what acts (permit, bind) is asynchronous.
+//! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
+
+mod candidates;
+mod event;
+mod plugin;
+mod points;
+mod profile;
+mod runtime;
+mod state;
+mod status;
+mod waiting;
+
+pub use candidates::{Candidates, Diagnosis, Rejection};
+pub use event::{
+    Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
+};
+pub use plugin::{
+    Args, BuildResult, ExtensionPoints, Handle, PluginFactory, SchedulerPlugin, plugin_fn,
+};
+pub use points::{
+    BindPlugin, Effect, EnqueueExtensions, FilterPlugin, MAX_NODE_SCORE, MAX_PERMIT_WAIT,
+    MIN_NODE_SCORE, Permit, PermitPlugin, PostBindPlugin, PostFilterPlugin, PostFilterResult,
+    PreBindPlugin, PreEnqueuePlugin, PreFilterExtensions, PreFilterPlugin, PreFilterResult,
+    PreScorePlugin, QueueSortPlugin, ReservePlugin, ScorePlugin,
+};
+pub use profile::{DEFAULT_SCHEDULER_NAME, Profile};
+pub use runtime::Framework;
+pub use state::CycleState;
+pub use status::{Code, Status};
+pub use waiting::WaitingPods;

@@ -1,0 +1,191 @@
+//! NodeAffinity: pods say which nodes they want by labels and names.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{
+    NodeAffinity as Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+};
+use serde::Deserialize;
+
+use super::normalize;
+use crate::framework::{
+    Action, Args, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
+    FilterPlugin, PreFilterPlugin, PreFilterResult, PreScorePlugin, QueueingHint, SchedulerPlugin,
+    ScorePlugin, Status,
+};
+use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+
+const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+const NO_MATCH_ADDED: &str = "node(s) didn't match scheduler-enforced node affinity";
+
+/// `nodeSelector`, required and preferred node affinity, by labels and by name.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/>
+#[derive(Debug, Clone, Default)]
+pub struct NodeAffinity {
+    added: Option<Affinity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Arguments {
+    added_affinity: Option<Affinity>,
+}
+
+impl NodeAffinity {
+    /// The plugin; its argument `addedAffinity` is required of every pod besides its own.
+    ///
+    /// # Errors
+    /// If the arguments are no `NodeAffinityArgs`.
+    pub fn new(args: &Args) -> Result<Self, String> {
+        Ok(Self { added: args.parse::<Arguments>()?.added_affinity })
+    }
+}
+
+impl SchedulerPlugin for NodeAffinity {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.pre_filter(self.clone());
+        points.filter(self.clone());
+        points.pre_score(self.clone());
+        points.score(self.clone());
+        points.enqueue_extensions(self);
+    }
+}
+
+fn affinity(pod: &PodInfo) -> Option<&Affinity> {
+    pod.spec().affinity.as_ref()?.node_affinity.as_ref()
+}
+
+fn required(affinity: Option<&Affinity>) -> Option<&NodeSelector> {
+    affinity?.required_during_scheduling_ignored_during_execution.as_ref()
+}
+
+fn requirement(found: Option<&str>, wanted: &NodeSelectorRequirement) -> bool {
+    let values = wanted.values.as_deref().unwrap_or_default();
+    let is_in = |found: &str| values.iter().any(|value| value == found);
+    let numbers = || Some((found?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
+    match wanted.operator.as_str() {
+        "In" => found.is_some_and(is_in),
+        "NotIn" => !found.is_some_and(is_in),
+        "Exists" => found.is_some(),
+        "DoesNotExist" => found.is_none(),
+        "Gt" => numbers().is_some_and(|(found, bound)| found > bound),
+        "Lt" => numbers().is_some_and(|(found, bound)| found < bound),
+        _ => false,
+    }
+}
+
+/// A term without any requirement matches nothing.
+fn term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+    let labels = node.node().metadata.labels.as_ref();
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    if expressions.is_empty() && fields.is_empty() {
+        return false;
+    }
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
+    let field = |key: &str| (key == "metadata.name").then(|| node.name());
+    expressions.iter().all(|wanted| requirement(label(&wanted.key), wanted))
+        && fields.iter().all(|wanted| requirement(field(&wanted.key), wanted))
+}
+
+fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
+    selector.node_selector_terms.iter().any(|each| term(each, node))
+}
+
+fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
+    let labels = node.node().metadata.labels.as_ref();
+    let has = |key: &String, value: &String| {
+        labels.is_some_and(|labels| labels.get(key).is_some_and(|found| found == value))
+    };
+    pod.spec().node_selector.iter().flatten().all(|(key, value)| has(key, value))
+        && required(affinity(pod)).is_none_or(|selector| selects(selector, node))
+}
+
+/// The only nodes that the terms can mean, if each of them names nodes.
+fn named(selector: &NodeSelector) -> Option<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for term in &selector.node_selector_terms {
+        let fields = term.match_fields.iter().flatten();
+        let names = fields
+            .filter(|field| field.key == "metadata.name" && field.operator == "In")
+            .map(|field| field.values.iter().flatten().cloned().collect::<BTreeSet<_>>())
+            .reduce(|a, b| a.intersection(&b).cloned().collect())?;
+        all.extend(names);
+    }
+    Some(all)
+}
+
+impl PreFilterPlugin for NodeAffinity {
+    fn pre_filter(&self, _: &mut CycleState, pod: &PodInfo, _: &Snapshot) -> PreFilterResult {
+        let selector = required(affinity(pod));
+        let by_label = pod.spec().node_selector.as_ref().is_some_and(|labels| !labels.is_empty());
+        if selector.is_none() && !by_label && required(self.added.as_ref()).is_none() {
+            return Status::skip().into();
+        }
+        let terms = selector.filter(|selector| !selector.node_selector_terms.is_empty());
+        match terms.and_then(named) {
+            Some(names) if names.is_empty() => {
+                Status::unresolvable("pod affinity terms conflict").into()
+            }
+            Some(names) => PreFilterResult::narrow(names),
+            None => Status::success().into(),
+        }
+    }
+}
+
+impl FilterPlugin for NodeAffinity {
+    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
+        if required(self.added.as_ref()).is_some_and(|selector| !selects(selector, node)) {
+            return Status::unresolvable(NO_MATCH_ADDED);
+        }
+        if matches(pod, node) { Status::success() } else { Status::unresolvable(NO_MATCH) }
+    }
+}
+
+impl NodeAffinity {
+    fn preferred<'a>(
+        &'a self,
+        pod: &'a PodInfo,
+    ) -> impl Iterator<Item = (&'a NodeSelectorTerm, i32)> {
+        let all = affinity(pod).into_iter().chain(&self.added);
+        all.flat_map(|affinity| {
+            affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten()
+        })
+        .map(|preferred| (&preferred.preference, preferred.weight))
+    }
+}
+
+impl PreScorePlugin for NodeAffinity {
+    fn pre_score(&self, _: &mut CycleState, pod: &PodInfo, _: &Snapshot, _: &[u32]) -> Status {
+        if self.preferred(pod).next().is_none() { Status::skip() } else { Status::success() }
+    }
+}
+
+impl ScorePlugin for NodeAffinity {
+    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
+        let matching = self.preferred(pod).filter(|(wanted, _)| term(wanted, node));
+        Ok(matching.map(|(_, weight)| i64::from(weight)).sum())
+    }
+
+    fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {
+        normalize(scores, false);
+        Status::success()
+    }
+}
+
+impl EnqueueExtensions for NodeAffinity {
+    fn events_to_register(&self) -> Vec<EventRegistration> {
+        let added = self.clone();
+        let actions = Action::ADD | Action::UPDATE_NODE_LABEL;
+        let node = EventRegistration::new(EventResource::Node, actions);
+        vec![node.hint(move |pod, happening| {
+            let node = happening.new.as_ref().and_then(|object| object.node());
+            let fits = node.is_none_or(|node| {
+                let node = NodeInfo::new(Arc::clone(node));
+                added.filter(&CycleState::default(), pod, &node).is_success()
+            });
+            if fits { QueueingHint::Queue } else { QueueingHint::Skip }
+        })]
+    }
+}

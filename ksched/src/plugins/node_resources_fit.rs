@@ -1,0 +1,317 @@
+//! NodeResourcesFit: what a pod asks for has to be there.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::framework::{
+    Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
+    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, QueueingHint, SchedulerPlugin,
+    ScorePlugin, Status,
+};
+use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+
+/// Turns away nodes without room for the pod's requests, and ranks the others by how full they
+/// would be. <https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/>
+#[derive(Debug, Clone)]
+pub struct NodeResourcesFit {
+    strategy: Strategy,
+    ignored: BTreeSet<String>,
+    ignored_groups: BTreeSet<String>,
+    resources: Vec<Weighted>,
+}
+
+#[derive(Debug, Clone)]
+enum Strategy {
+    Least,
+    Most,
+    /// Utilization in percent and its score, in the scale of [`MAX_NODE_SCORE`], ascending.
+    Shape(Vec<(i64, i64)>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Weighted {
+    name: String,
+    #[serde(default)]
+    weight: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Arguments {
+    ignored_resources: Vec<String>,
+    ignored_resource_groups: Vec<String>,
+    scoring_strategy: ScoringStrategy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ScoringStrategy {
+    r#type: Option<String>,
+    resources: Vec<Weighted>,
+    requested_to_capacity_ratio: Option<Ratio>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ratio {
+    shape: Vec<ShapePoint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShapePoint {
+    utilization: i64,
+    score: i64,
+}
+
+/// Scores in arguments go up to ten.
+const MAX_SHAPE_SCORE: i64 = 10;
+
+impl NodeResourcesFit {
+    /// The plugin with `NodeResourcesFitArgs`.
+    ///
+    /// # Errors
+    /// If the arguments are none, or out of range.
+    pub fn new(args: &Args) -> Result<Self, String> {
+        let args: Arguments = args.parse()?;
+        let scoring = args.scoring_strategy;
+        let strategy = match scoring.r#type.as_deref() {
+            None | Some("LeastAllocated") => Strategy::Least,
+            Some("MostAllocated") => Strategy::Most,
+            Some("RequestedToCapacityRatio") => shape(scoring.requested_to_capacity_ratio)?,
+            Some(other) => {
+                return Err(format!(
+                    "scoringStrategy.type: Unsupported value: {other:?}: supported values: \
+                     \"LeastAllocated\", \"MostAllocated\", \"RequestedToCapacityRatio\""
+                ));
+            }
+        };
+        let mut resources = scoring.resources;
+        if resources.is_empty() {
+            let weighted = |name: &str| Weighted { name: name.to_owned(), weight: 1 };
+            resources = vec![weighted("cpu"), weighted("memory")];
+        }
+        for resource in &mut resources {
+            if !(0..=100).contains(&resource.weight) {
+                return Err(format!(
+                    "scoringStrategy.resources: weight of {}: Invalid value: {}: resource weight \
+                     not in valid range [1, 100]",
+                    resource.name, resource.weight
+                ));
+            }
+            resource.weight = resource.weight.max(1);
+        }
+        Ok(Self {
+            strategy,
+            ignored: args.ignored_resources.into_iter().collect(),
+            ignored_groups: args.ignored_resource_groups.into_iter().collect(),
+            resources,
+        })
+    }
+
+    fn ignores(&self, name: &str) -> bool {
+        let group = name.split_once('/').map(|(group, _)| group);
+        self.ignored.contains(name)
+            || group.is_some_and(|group| self.ignored_groups.contains(group))
+    }
+
+    /// What is missing on a node.
+    fn missing(&self, pod: &PodInfo, node: &NodeInfo) -> Status {
+        let mut reasons: Vec<Cow<'static, str>> = Vec::new();
+        let mut never = false;
+        let (asked, has) = (pod.requests(), node.allocatable());
+        if i64::try_from(node.pods().len()).unwrap_or(i64::MAX) >= has.pods {
+            reasons.push("Too many pods".into());
+        }
+        let fixed = [
+            ("cpu", "Insufficient cpu"),
+            ("memory", "Insufficient memory"),
+            ("ephemeral-storage", "Insufficient ephemeral-storage"),
+        ];
+        for (name, reason) in fixed {
+            let amount = asked.get(name);
+            if amount > 0 && amount > node.free(name) {
+                reasons.push(reason.into());
+                never |= amount > has.get(name);
+            }
+        }
+        for (name, amount) in &asked.scalar {
+            if *amount > 0 && !self.ignores(name) && *amount > node.free(name) {
+                reasons.push(format!("Insufficient {name}").into());
+                never |= *amount > has.get(name);
+            }
+        }
+        if reasons.is_empty() {
+            return Status::success();
+        }
+        let code = if never { Code::UnschedulableAndUnresolvable } else { Code::Unschedulable };
+        Status::with_reasons(code, reasons)
+    }
+
+    /// The score of a resource of which `requested`, the pod included, of `capacity` is used.
+    fn rate(&self, requested: i64, capacity: i64) -> i64 {
+        let within = requested <= capacity;
+        match &self.strategy {
+            Strategy::Least if within => (capacity - requested) * MAX_NODE_SCORE / capacity,
+            Strategy::Least => 0,
+            Strategy::Most => requested.min(capacity) * MAX_NODE_SCORE / capacity,
+            Strategy::Shape(shape) => {
+                let used = if within { requested * 100 / capacity } else { 100 };
+                interpolate(shape, used)
+            }
+        }
+    }
+
+    fn total(&self, amounts: impl Iterator<Item = (i64, i64, i64)>) -> i64 {
+        let (mut score, mut weights) = (0, 0);
+        for (requested, capacity, weight) in amounts.filter(|(_, capacity, _)| *capacity > 0) {
+            let rated = self.rate(requested, capacity);
+            // Under a shape, what scores nothing does not count.
+            if rated > 0 || !matches!(self.strategy, Strategy::Shape(_)) {
+                score += rated * weight;
+                weights += weight;
+            }
+        }
+        match (&self.strategy, weights) {
+            (_, 0) => 0,
+            (Strategy::Shape(_), weights) => (score + weights / 2) / weights,
+            _ => score / weights,
+        }
+    }
+}
+
+fn shape(ratio: Option<Ratio>) -> Result<Strategy, String> {
+    let points = ratio.unwrap_or_default().shape;
+    let field = "scoringStrategy.requestedToCapacityRatio.shape";
+    if points.is_empty() {
+        return Err(format!("{field}: Required value: at least one point must be specified"));
+    }
+    let mut shape: Vec<(i64, i64)> = Vec::new();
+    for point in points {
+        if !(0..=100).contains(&point.utilization) || !(0..=MAX_SHAPE_SCORE).contains(&point.score)
+        {
+            return Err(format!(
+                "{field}: utilization must be from 0 to 100 and score from 0 to {MAX_SHAPE_SCORE}"
+            ));
+        }
+        if shape.last().is_some_and(|(before, _)| *before >= point.utilization) {
+            return Err(format!("{field}: utilization values must be sorted in increasing order"));
+        }
+        shape.push((point.utilization, point.score * (MAX_NODE_SCORE / MAX_SHAPE_SCORE)));
+    }
+    Ok(Strategy::Shape(shape))
+}
+
+fn interpolate(shape: &[(i64, i64)], used: i64) -> i64 {
+    let Some(next) = shape.iter().position(|(at, _)| used <= *at) else {
+        return shape.last().map_or(0, |(_, score)| *score);
+    };
+    if next == 0 {
+        return shape[0].1;
+    }
+    let ((x0, y0), (x1, y1)) = (shape[next - 1], shape[next]);
+    y0 + (y1 - y0) * (used - x0) / (x1 - x0)
+}
+
+impl SchedulerPlugin for NodeResourcesFit {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.filter(self.clone());
+        points.score(self.clone());
+        points.enqueue_extensions(self);
+    }
+}
+
+impl FilterPlugin for NodeResourcesFit {
+    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
+        self.missing(pod, node)
+    }
+
+    fn filter_nodes(
+        &self,
+        _: &CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        candidates: &mut Candidates,
+    ) {
+        let asked = pod.requests();
+        let columns = nodes.columns();
+        let plain = asked.ephemeral_storage == 0 && asked.scalar.is_empty();
+        candidates.retain(|at| {
+            let i = at as usize;
+            let free_cpu = columns.allocatable_milli_cpu[i] - columns.requested_milli_cpu[i];
+            let free_memory = columns.allocatable_memory[i] - columns.requested_memory[i];
+            let fits = plain
+                && columns.free_pods[i] > 0
+                && (asked.milli_cpu == 0 || asked.milli_cpu <= free_cpu)
+                && (asked.memory == 0 || asked.memory <= free_memory);
+            if fits { Status::success() } else { self.missing(pod, nodes.node(at)) }
+        });
+    }
+}
+
+impl ScorePlugin for NodeResourcesFit {
+    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
+        let (cpu, memory) = pod.scoring_requests();
+        let used = node.scoring_requested();
+        Ok(self.total(self.resources.iter().map(|Weighted { name, weight }| {
+            let capacity = node.allocatable().get(name);
+            let requested = match name.as_str() {
+                "cpu" => used.0 + cpu,
+                "memory" => used.1 + memory,
+                // A resource the pod does not ask for says nothing of where it fits.
+                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
+                _ => node.requested().get(name) + pod.requests().get(name),
+            };
+            (requested, capacity, *weight)
+        })))
+    }
+
+    fn score_nodes(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        feasible: &[u32],
+    ) -> Result<Vec<i64>, Status> {
+        let names: Vec<&str> = self.resources.iter().map(|each| each.name.as_str()).collect();
+        if names != ["cpu", "memory"] {
+            return feasible.iter().map(|at| self.score(state, pod, nodes.node(*at))).collect();
+        }
+        let (columns, (cpu, memory)) = (nodes.columns(), pod.scoring_requests());
+        let weights = (self.resources[0].weight, self.resources[1].weight);
+        let scores = feasible.iter().map(|at| {
+            let i = *at as usize;
+            let amounts = [
+                (columns.scoring_milli_cpu[i] + cpu, columns.allocatable_milli_cpu[i], weights.0),
+                (columns.scoring_memory[i] + memory, columns.allocatable_memory[i], weights.1),
+            ];
+            self.total(amounts.into_iter())
+        });
+        Ok(scores.collect())
+    }
+}
+
+impl EnqueueExtensions for NodeResourcesFit {
+    fn events_to_register(&self) -> Vec<EventRegistration> {
+        let this = self.clone();
+        let actions = Action::ADD | Action::UPDATE_NODE_ALLOCATABLE;
+        // An empty node without room for the pod is no help; one with pods on it may be.
+        let node = EventRegistration::new(EventResource::Node, actions).hint(move |pod, what| {
+            let node = what.new.as_ref().and_then(|object| object.node());
+            let fits = node.is_none_or(|node| {
+                this.missing(pod, &NodeInfo::new(Arc::clone(node))).is_success()
+            });
+            if fits { QueueingHint::Queue } else { QueueingHint::Skip }
+        });
+        let pods = Action::DELETE | Action::UPDATE_POD_SCALE_DOWN;
+        let own = Action::UPDATE_POD_SCALE_DOWN;
+        vec![
+            node,
+            EventRegistration::new(EventResource::AssignedPod, pods),
+            EventRegistration::new(EventResource::UnscheduledPod, own),
+        ]
+    }
+}

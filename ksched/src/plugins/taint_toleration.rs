@@ -1,0 +1,139 @@
+//! TaintToleration: taints keep pods away that do not tolerate them.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+use super::normalize;
+use crate::framework::{
+    Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
+    ExtensionPoints, FilterPlugin, PreScorePlugin, SchedulerPlugin, ScorePlugin, Status,
+};
+use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+
+const PREFER: &str = "PreferNoSchedule";
+
+/// Turns away nodes with `NoSchedule` and `NoExecute` taints the pod does not tolerate, and ranks
+/// the others by their `PreferNoSchedule` taints.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaintToleration;
+
+impl SchedulerPlugin for TaintToleration {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.filter(self.clone());
+        points.pre_score(self.clone());
+        points.score(self.clone());
+        points.enqueue_extensions(self);
+    }
+}
+
+/// Whether a pod tolerates a taint.
+pub(super) fn tolerates_taint(pod: &PodInfo, key: &str, value: &str, effect: &str) -> bool {
+    let taint = Taint {
+        key: key.to_owned(),
+        value: Some(value.to_owned()),
+        effect: effect.to_owned(),
+        time_added: None,
+    };
+    pod.spec().tolerations.iter().flatten().any(|toleration| tolerates(toleration, &taint))
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if filled(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
+        return false;
+    }
+    if filled(&toleration.key).is_some_and(|key| key != taint.key) {
+        return false;
+    }
+    let (own, other) = (
+        toleration.value.as_deref().unwrap_or_default(),
+        taint.value.as_deref().unwrap_or_default(),
+    );
+    let numbers = || Some((other.parse::<i64>().ok()?, own.parse::<i64>().ok()?));
+    match toleration.operator.as_deref().unwrap_or_default() {
+        "Exists" => true,
+        // Without a key only Exists is valid.
+        "" | "Equal" => filled(&toleration.key).is_some() && own == other,
+        "Gt" => numbers().is_some_and(|(taint, own)| taint > own),
+        "Lt" => numbers().is_some_and(|(taint, own)| taint < own),
+        _ => false,
+    }
+}
+
+fn untolerated<'a>(pod: &PodInfo, node: &'a NodeInfo) -> Option<&'a Taint> {
+    let hard = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+    node.taints().iter().filter(hard).find(|taint| {
+        !pod.spec().tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
+    })
+}
+
+impl FilterPlugin for TaintToleration {
+    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
+        let Some(taint) = untolerated(pod, node) else { return Status::success() };
+        let value = taint.value.as_deref().unwrap_or_default();
+        let key = &taint.key;
+        Status::unresolvable(format!("node(s) had untolerated taint {{{key}: {value}}}"))
+    }
+
+    fn filter_nodes(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        candidates: &mut Candidates,
+    ) {
+        let tainted = &nodes.columns().tainted;
+        candidates.retain(|at| {
+            if !tainted[at as usize] {
+                return Status::success();
+            }
+            self.filter(state, pod, nodes.node(at))
+        });
+    }
+}
+
+impl PreScorePlugin for TaintToleration {
+    fn pre_score(
+        &self,
+        _: &mut CycleState,
+        _: &PodInfo,
+        nodes: &Snapshot,
+        feasible: &[u32],
+    ) -> Status {
+        let tainted = &nodes.columns().tainted;
+        let soft = |at: &u32| {
+            tainted[*at as usize]
+                && nodes.node(*at).taints().iter().any(|taint| taint.effect == PREFER)
+        };
+        // Without such a taint every node would score alike.
+        if feasible.iter().any(soft) { Status::success() } else { Status::skip() }
+    }
+}
+
+impl ScorePlugin for TaintToleration {
+    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
+        let soft = node.taints().iter().filter(|taint| taint.effect == PREFER);
+        let count = soft.filter(|taint| {
+            !pod.spec().tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
+        });
+        Ok(i64::try_from(count.count()).unwrap_or(i64::MAX))
+    }
+
+    fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {
+        normalize(scores, true);
+        Status::success()
+    }
+}
+
+impl EnqueueExtensions for TaintToleration {
+    fn events_to_register(&self) -> Vec<EventRegistration> {
+        let actions = Action::ADD | Action::UPDATE_NODE_TAINT;
+        let own = Action::UPDATE_POD_TOLERATIONS;
+        vec![
+            EventRegistration::new(EventResource::Node, actions),
+            EventRegistration::new(EventResource::UnscheduledPod, own),
+        ]
+    }
+}

@@ -1,0 +1,382 @@
+//! The pods that wait for a node.
+//!
+//! A pod is *active* (to be tried, in the order of the QueueSort plugin), in *backoff* (to be
+//! tried once its time has come), *unschedulable* (waiting for an event that may help) or *in
+//! flight* (being tried). Events that happen while a pod is in flight are remembered, so that none
+//! is missed: <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>.
+
+mod heap;
+mod nominated;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcore::collections::HashMap;
+use tokio::time::Instant;
+
+use crate::framework::{Framework, Happening};
+use crate::snapshot::PodInfo;
+use heap::Heap;
+pub use nominated::Nominator;
+
+/// How long a pod waits after its first failed attempt.
+pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest a pod waits after a failed attempt.
+pub const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// A pod that has been unschedulable for so long is tried again without any event.
+pub const UNSCHEDULABLE_FLUSH: Duration = Duration::from_secs(5 * 60);
+/// The most events that are remembered for pods in flight; beyond, such pods are tried again as
+/// if an event could have helped.
+pub const IN_FLIGHT_EVENTS: usize = 10_000;
+
+/// A pod in the queue, as a QueueSort plugin sees it.
+#[derive(Debug, Clone)]
+pub struct QueuedPod {
+    /// The pod.
+    pub pod: Arc<PodInfo>,
+    /// When it came to where it waits now.
+    pub since: Instant,
+    /// When it was first queued.
+    pub first: Instant,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The plugins that turned it away at its last attempt.
+    pub rejected_by: BTreeSet<Arc<str>>,
+}
+
+impl QueuedPod {
+    /// When it may be tried again: the initial backoff, doubled with each attempt.
+    fn ready_at(&self) -> Instant {
+        let Some(doublings) = self.attempts.checked_sub(1) else { return self.since };
+        let backoff = INITIAL_BACKOFF.saturating_mul(1_u32 << doublings.min(16)).min(MAX_BACKOFF);
+        self.since + backoff
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Active,
+    Backoff(Instant),
+    Unschedulable,
+    /// Kept out by a PreEnqueue plugin.
+    Gated,
+    /// Being tried since the event of this number.
+    InFlight(u64),
+}
+
+#[derive(Debug)]
+struct Slot {
+    queued: QueuedPod,
+    framework: Arc<Framework>,
+    place: Place,
+    /// Tells apart what heap and lists hold of this pod now and held before.
+    ticket: u64,
+}
+
+/// How many pods wait where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct QueueLengths {
+    /// To be tried now.
+    pub active: usize,
+    /// To be tried later.
+    pub backoff: usize,
+    /// Waiting for an event.
+    pub unschedulable: usize,
+    /// Kept out by a PreEnqueue plugin.
+    pub gated: usize,
+    /// Being tried.
+    pub in_flight: usize,
+}
+
+/// The queue. It never waits itself: whoever owns it asks for the next time anything is due.
+#[derive(Debug, Default)]
+pub struct SchedulingQueue {
+    slots: HashMap<Arc<str>, Slot>,
+    active: Heap,
+    backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// Unschedulable pods by ticket, the longest there first.
+    parked: BTreeMap<u64, Arc<str>>,
+    /// Pods that a PreEnqueue plugin keeps out, by ticket.
+    gated: BTreeMap<u64, Arc<str>>,
+    in_flight: BTreeMap<u64, Arc<str>>,
+    events: VecDeque<(u64, Happening)>,
+    tickets: u64,
+    event_number: u64,
+    /// Events up to this number were forgotten.
+    forgotten: u64,
+    /// Which nodes are kept for which pods.
+    pub nominated: Nominator,
+}
+
+/// A pod to be tried.
+#[derive(Debug, Clone)]
+pub struct Popped {
+    /// The pod.
+    pub pod: Arc<PodInfo>,
+    /// Its profile.
+    pub framework: Arc<Framework>,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+    ticket: u64,
+}
+
+impl SchedulingQueue {
+    /// A pod without a node is new, or has changed.
+    pub fn set(&mut self, pod: Arc<PodInfo>, framework: &Arc<Framework>, now: Instant) {
+        self.nominated.set(&pod, pod.nominated_node());
+        let Some(slot) = self.slots.get_mut(pod.uid()) else {
+            let queued = QueuedPod {
+                pod,
+                since: now,
+                first: now,
+                attempts: 0,
+                rejected_by: BTreeSet::new(),
+            };
+            self.tickets += 1;
+            let (ticket, place) = (self.tickets, Place::Gated);
+            let slot = Slot { queued, framework: Arc::clone(framework), place, ticket };
+            let uid = Arc::clone(slot.queued.pod.shared_uid());
+            self.slots.insert(Arc::clone(&uid), slot);
+            return self.enqueue(&uid, now, false);
+        };
+        slot.queued.pod = pod;
+        let uid = Arc::clone(slot.queued.pod.shared_uid());
+        match slot.place {
+            Place::Gated => self.enqueue(&uid, now, false),
+            // Its order may have changed with it.
+            Place::Active => self.activate(&uid),
+            _ => {}
+        }
+    }
+
+    /// A pod is gone, or has a node.
+    pub fn remove(&mut self, uid: &str) {
+        self.nominated.remove(uid);
+        if self.slots.contains_key(uid) {
+            self.leave(uid);
+            self.slots.remove(uid);
+            self.trim();
+        }
+    }
+
+    /// The pod to try next.
+    pub fn pop(&mut self, now: Instant) -> Option<Popped> {
+        self.flush(now);
+        loop {
+            let (uid, ticket) = self.active.pop()?;
+            let Some(slot) = self.slots.get_mut(&uid).filter(|slot| slot.ticket == ticket) else {
+                continue;
+            };
+            self.tickets += 1;
+            slot.ticket = self.tickets;
+            slot.place = Place::InFlight(self.event_number);
+            slot.queued.attempts = slot.queued.attempts.saturating_add(1);
+            self.in_flight.insert(slot.ticket, Arc::clone(&uid));
+            return Some(Popped {
+                pod: Arc::clone(&slot.queued.pod),
+                framework: Arc::clone(&slot.framework),
+                attempts: slot.queued.attempts,
+                ticket: slot.ticket,
+            });
+        }
+    }
+
+    /// The pod of an attempt as it is now; `None` if it is gone or bound by now.
+    #[must_use]
+    pub fn current(&self, popped: &Popped) -> Option<&Arc<PodInfo>> {
+        let slot = self.slots.get(popped.pod.uid())?;
+        (slot.ticket == popped.ticket).then_some(&slot.queued.pod)
+    }
+
+    /// The attempt has failed: the pod waits for an event that may help against `rejected_by`, or
+    /// for its backoff if nobody in particular turned it away.
+    pub fn put_back(&mut self, popped: &Popped, rejected_by: BTreeSet<Arc<str>>, now: Instant) {
+        let Some(slot) = self.slots.get_mut(popped.pod.uid()) else { return };
+        let Place::InFlight(since) = slot.place else { return };
+        if slot.ticket != popped.ticket {
+            return;
+        }
+        slot.queued.rejected_by = rejected_by;
+        slot.queued.since = now;
+        let (queued, framework) = (&slot.queued, &slot.framework);
+        let mut missed = self.events.iter().filter(|(number, _)| *number > since);
+        let again = queued.rejected_by.is_empty()
+            || since < self.forgotten
+            || missed.any(|(_, happening)| {
+                framework.may_help(&queued.pod, &queued.rejected_by, happening)
+            });
+        let uid = Arc::clone(queued.pod.shared_uid());
+        if again {
+            self.enqueue(&uid, now, true)
+        } else {
+            self.park(&uid, Place::Unschedulable)
+        }
+        self.trim();
+    }
+
+    /// The attempt has succeeded.
+    pub fn done(&mut self, popped: &Popped) {
+        if self.current(popped).is_some() {
+            self.remove(popped.pod.uid());
+        }
+    }
+
+    /// Something happened: pods it may help are tried again, after what is left of their backoff.
+    pub fn happened(&mut self, happening: &Happening, now: Instant) {
+        if !self.in_flight.is_empty() {
+            self.event_number += 1;
+            self.events.push_back((self.event_number, happening.clone()));
+            if self.events.len() > IN_FLIGHT_EVENTS
+                && let Some((number, _)) = self.events.pop_front()
+            {
+                self.forgotten = number;
+            }
+        }
+        let helped: Vec<Arc<str>> = self
+            .parked
+            .values()
+            .chain(self.gated.values())
+            .filter(|uid| {
+                self.slots.get(*uid).is_some_and(|slot| {
+                    let queued = &slot.queued;
+                    slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
+                })
+            })
+            .cloned()
+            .collect();
+        for uid in helped {
+            self.enqueue(&uid, now, true);
+        }
+    }
+
+    /// Something happened to a waiting pod itself.
+    pub fn happened_to(&mut self, uid: &str, happening: &Happening, now: Instant) {
+        let helps = self.slots.get(uid).is_some_and(|slot| {
+            let queued = &slot.queued;
+            matches!(slot.place, Place::Unschedulable | Place::Gated)
+                && slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
+        });
+        if helps {
+            self.enqueue(&Arc::from(uid), now, true);
+        } else if self.slots.get(uid).is_some_and(|s| matches!(s.place, Place::InFlight(_))) {
+            self.event_number += 1;
+            self.events.push_back((self.event_number, happening.clone()));
+        }
+    }
+
+    /// When anything becomes due by itself.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        let backoff = self.backoff.keys().next().map(|(at, _)| *at);
+        let parked = self.parked.values().next().and_then(|uid| self.slots.get(uid));
+        let parked = parked.map(|slot| slot.queued.since + UNSCHEDULABLE_FLUSH);
+        backoff.into_iter().chain(parked).min()
+    }
+
+    /// How many pods wait where.
+    #[must_use]
+    pub fn lengths(&self) -> QueueLengths {
+        let mut lengths = QueueLengths::default();
+        for slot in self.slots.values() {
+            *match slot.place {
+                Place::Active => &mut lengths.active,
+                Place::Backoff(_) => &mut lengths.backoff,
+                Place::Unschedulable => &mut lengths.unschedulable,
+                Place::Gated => &mut lengths.gated,
+                Place::InFlight(_) => &mut lengths.in_flight,
+            } += 1;
+        }
+        lengths
+    }
+
+    /// Moves what is due.
+    fn flush(&mut self, now: Instant) {
+        while let Some(((at, _), uid)) = self.backoff.first_key_value()
+            && *at <= now
+        {
+            let uid = Arc::clone(uid);
+            self.enqueue(&uid, now, true);
+        }
+        // Tickets grow with time, so the longest parked come first.
+        let due: Vec<Arc<str>> = self
+            .parked
+            .values()
+            .filter_map(|uid| self.slots.get(uid))
+            .take_while(|slot| slot.queued.since + UNSCHEDULABLE_FLUSH <= now)
+            .map(|slot| Arc::clone(slot.queued.pod.shared_uid()))
+            .collect();
+        for uid in due {
+            self.enqueue(&uid, now, true);
+        }
+    }
+
+    /// Puts a pod where it may be tried, unless a PreEnqueue plugin keeps it out.
+    fn enqueue(&mut self, uid: &Arc<str>, now: Instant, wait: bool) {
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        let ready = slot.queued.ready_at();
+        if let Some((plugin, _)) = slot.framework.gate(&slot.queued.pod) {
+            slot.queued.rejected_by = [plugin].into();
+            return self.park(uid, Place::Gated);
+        }
+        if wait && ready > now {
+            self.leave(uid);
+            self.tickets += 1;
+            let Some(slot) = self.slots.get_mut(uid) else { return };
+            slot.ticket = self.tickets;
+            slot.place = Place::Backoff(ready);
+            self.backoff.insert((ready, slot.ticket), Arc::clone(uid));
+        } else {
+            self.activate(uid);
+        }
+    }
+
+    fn activate(&mut self, uid: &Arc<str>) {
+        self.leave(uid);
+        self.tickets += 1;
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        slot.ticket = self.tickets;
+        slot.place = Place::Active;
+        self.active.push(slot.ticket, &slot.queued, &slot.framework);
+        let slots = &self.slots;
+        self.active.compact(|uid, ticket| {
+            slots.get(uid).is_some_and(|slot| slot.ticket == ticket && slot.place == Place::Active)
+        });
+    }
+
+    fn park(&mut self, uid: &Arc<str>, place: Place) {
+        self.leave(uid);
+        self.tickets += 1;
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        (slot.ticket, slot.place) = (self.tickets, place);
+        let list = if place == Place::Gated { &mut self.gated } else { &mut self.parked };
+        list.insert(slot.ticket, Arc::clone(uid));
+    }
+
+    /// Takes a pod out of the list it is in. The heap finds out by the ticket.
+    fn leave(&mut self, uid: &str) {
+        let Some(slot) = self.slots.get(uid) else { return };
+        match slot.place {
+            Place::Active => {}
+            Place::Backoff(at) => drop(self.backoff.remove(&(at, slot.ticket))),
+            Place::Unschedulable => drop(self.parked.remove(&slot.ticket)),
+            Place::Gated => drop(self.gated.remove(&slot.ticket)),
+            Place::InFlight(_) => drop(self.in_flight.remove(&slot.ticket)),
+        }
+    }
+
+    /// Forgets the events that every pod in flight has seen.
+    fn trim(&mut self) {
+        let since = self.in_flight.values().next().and_then(|uid| {
+            let slot = self.slots.get(uid)?;
+            if let Place::InFlight(since) = slot.place { Some(since) } else { None }
+        });
+        let since = since.unwrap_or(u64::MAX);
+        while self.events.front().is_some_and(|(number, _)| *number <= since) {
+            self.events.pop_front();
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The scheduler: one loop that chooses nodes, and binding beside it.
+
+mod bind;
+pub mod cycle;
+mod handlers;
+mod shared;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kcore::client::DynClient;
+use kcore::component::{self, Component, Context};
+use kcore::event::{EventRecorder, Source};
+use kcore::informer::Informers;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
+use crate::plugins;
+use crate::snapshot::Snapshot;
+use bind::{Assumed, Failure};
+use shared::Shared;
+
+/// Bindings, and reports of failures, that are under way at once.
+pub const MAX_WRITES: usize = 256;
+
+/// Chooses nodes for pods and binds them: every node is looked at for every pod.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/>
+///
+/// ```no_run
+/// # fn example(client: kcore::client::DynClient) {
+/// use ksched::Scheduler;
+/// use ksched::framework::Profile;
+/// let scheduler = Scheduler::new(client)
+///     .profile(Profile::default())
+///     .profile(Profile::new("batch").disable("TaintToleration"));
+/// kcore::component::Distribution::new().with(scheduler);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Scheduler {
+    client: DynClient,
+    factories: Vec<Arc<dyn PluginFactory>>,
+    profiles: Vec<Profile>,
+}
+
+impl Scheduler {
+    /// A scheduler with the stock plugins, for pods that name no other one.
+    #[must_use]
+    pub fn new(client: impl kcore::client::Client) -> Self {
+        Self { client: Arc::new(client), factories: plugins::stock(), profiles: Vec::new() }
+    }
+
+    /// Adds a plugin, which every profile runs that does not disable it. One by the name of a
+    /// stock plugin takes its place.
+    #[must_use]
+    pub fn plugin(mut self, factory: impl PluginFactory) -> Self {
+        let factory: Arc<dyn PluginFactory> = Arc::new(factory);
+        let name = factory.name();
+        match self.factories.iter_mut().find(|known| known.name() == name) {
+            Some(known) => *known = factory,
+            None => self.factories.push(factory),
+        }
+        self
+    }
+
+    /// Adds a profile. Without any there is the default one.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profiles.push(profile);
+        self
+    }
+
+    /// Builds the profiles, as a run does first.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration.
+    pub fn build(&self, ctx: &Context) -> Result<Vec<Arc<Framework>>, Error> {
+        let default = [Profile::default()];
+        let profiles = if self.profiles.is_empty() { &default[..] } else { &self.profiles };
+        let waiting = WaitingPods::default();
+        let mut frameworks: Vec<Arc<Framework>> = Vec::new();
+        for profile in profiles {
+            if frameworks.iter().any(|known| known.scheduler_name() == profile.name) {
+                return Err(Error::DuplicateProfile { profile: profile.name.clone() });
+            }
+            let handle = Handle {
+                profile: profile.name.as_str().into(),
+                client: Arc::clone(&self.client),
+                clock: ctx.clock().clone(),
+                random: ctx.random().fork(),
+                waiting: waiting.clone(),
+            };
+            let framework = Framework::new(profile, &self.factories, handle)?;
+            let sort = |framework: &Framework| {
+                framework.points.queue_sort.first().map(|plugged| Arc::clone(&plugged.name))
+            };
+            let different = frameworks.first().is_some_and(|f| sort(f) != sort(&framework));
+            if let Some(plugin) = sort(&framework).filter(|_| different) {
+                let (profile, plugin) = (profile.name.clone(), plugin.to_string());
+                return Err(Error::DifferentQueueSort { profile, plugin });
+            }
+            frameworks.push(Arc::new(framework));
+        }
+        Ok(frameworks)
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("profiles", &self.profiles)
+            .field("plugins", &self.factories)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Component for Scheduler {
+    fn name(&self) -> &str {
+        "scheduler"
+    }
+
+    async fn run(&self, ctx: Context) -> component::Result {
+        ctx.health().not_ready("caches are not synced");
+        let frameworks = self.build(&ctx)?;
+        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
+        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
+        let recorder = EventRecorder::new(Arc::clone(&self.client), source, clock, random);
+        let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        let shared = Arc::new(Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx));
+        // Pods before nodes or nodes before pods: the cache takes either.
+        let nodes = informers.of::<Node>();
+        let pods = informers.of::<Pod>();
+        let _nodes = nodes.on_change(handlers::on_node(&shared));
+        let _pods = pods.on_change(handlers::on_pod(&shared));
+        // Dropped at the end of the run, in whatever way it ends: nothing works on.
+        let mut tasks = JoinSet::new();
+        let stop = ctx.stop().child();
+        let (running, until) = (informers.clone(), stop.clone());
+        tasks.spawn(async move { running.run(until).await });
+        let (recorder, until) = (shared.recorder.clone(), stop.clone());
+        tasks.spawn(async move { recorder.run(until).await });
+        kcore::select! {
+            () = stop.stopped() => return Ok(()),
+            () = informers.wait_for_sync() => ctx.health().ready(),
+        }
+        let outcome = kcore::select! {
+            () = stop.stopped() => Ok(()),
+            Some(Err(error)) = tasks.join_next() => Err(error.into()),
+            () = schedule(&shared, &ctx) => Ok(()),
+        };
+        if outcome.is_ok() {
+            stop.stop();
+            while tasks.join_next().await.is_some() {}
+        }
+        outcome
+    }
+}
+
+/// Tries one pod after the other, for ever.
+async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
+    let mut snapshot = Snapshot::default();
+    let mut writes = JoinSet::new();
+    let slots = Arc::new(Semaphore::new(MAX_WRITES));
+    let random = ctx.random().fork();
+    loop {
+        while writes.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let popped = shared.next().await;
+        let outcome = {
+            let mut state = shared.state.lock();
+            state.cache.update(&mut snapshot);
+            let nominated = cycle::kept(&state.queue.nominated, &snapshot, &popped.pod);
+            drop(state);
+            cycle::schedule(&popped.framework, &snapshot, &nominated, &popped.pod, &random)
+        };
+        let assumed = match outcome {
+            Ok(placement) => Assumed::take(shared, popped, placement),
+            Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
+        };
+        let slots = Arc::clone(&slots);
+        match assumed {
+            Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),
+            Err(failure) => drop(writes.spawn(async move {
+                failure.report().await;
+                drop(slot);
+            })),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Shared {
+    /// The pod to try next, once there is one.
+    async fn next(&self) -> crate::queue::Popped {
+        loop {
+            let more = self.more.notified();
+            let due = {
+                let mut state = self.state.lock();
+                if let Some(popped) = state.queue.pop(Instant::now()) {
+                    return popped;
+                }
+                state.queue.next_due()
+            };
+            match due {
+                None => more.await,
+                Some(due) => kcore::select! {
+                    () = more => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the loop, the handlers and the bindings of one run share.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kcore::client::DynClient;
+use kcore::clock::Clock;
+use kcore::component::Context;
+use kcore::event::EventRecorder;
+use kcore::random::Random;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::cache::Cache;
+use crate::framework::{DEFAULT_SCHEDULER_NAME, Framework};
+use crate::queue::SchedulingQueue;
+
+/// One run's state. One lock guards cache and queue together, so that a pod is never seen in
+/// neither of them; it is never held while anything is decided or awaited.
+pub(super) struct Shared {
+    pub(super) client: DynClient,
+    pub(super) frameworks: Vec<Arc<Framework>>,
+    pub(super) recorder: EventRecorder,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) state: Mutex<State>,
+    /// The queue may have a pod to try.
+    pub(super) more: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) cache: Cache,
+    pub(super) queue: SchedulingQueue,
+}
+
+impl Shared {
+    pub(super) fn new(
+        client: DynClient,
+        frameworks: Vec<Arc<Framework>>,
+        recorder: EventRecorder,
+        ctx: &Context,
+    ) -> Self {
+        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
+        let (state, more) = (Mutex::default(), Notify::new());
+        Self { client, frameworks, recorder, clock, random, state, more }
+    }
+
+    /// The profile that is responsible for a pod, if it is this scheduler's.
+    pub(super) fn framework(&self, pod: &Pod) -> Option<&Arc<Framework>> {
+        let name = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SCHEDULER_NAME);
+        self.frameworks.iter().find(|framework| framework.scheduler_name() == name)
+    }
+}

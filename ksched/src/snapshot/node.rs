@@ -1,0 +1,169 @@
+//! A node, with what runs on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Taint};
+
+use super::{HostPort, PodInfo, Resources};
+
+/// A node, the pods on it, and their sums.
+#[derive(Clone)]
+pub struct NodeInfo {
+    name: Arc<str>,
+    node: Arc<Node>,
+    pods: Vec<Arc<PodInfo>>,
+    requested: Resources,
+    scoring: (i64, i64),
+    allocatable: Resources,
+    ports: Vec<HostPort>,
+    generation: u64,
+}
+
+impl NodeInfo {
+    /// A node without pods.
+    #[must_use]
+    pub fn new(node: Arc<Node>) -> Self {
+        Self {
+            name: node.metadata.name.as_deref().unwrap_or_default().into(),
+            allocatable: allocatable(&node),
+            node,
+            pods: Vec::new(),
+            requested: Resources::default(),
+            scoring: (0, 0),
+            ports: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The pods on it, those that are only assumed to be included.
+    #[must_use]
+    pub fn pods(&self) -> &[Arc<PodInfo>] {
+        &self.pods
+    }
+
+    /// What its pods ask for; `pods` is not counted here.
+    #[must_use]
+    pub fn requested(&self) -> &Resources {
+        &self.requested
+    }
+
+    /// CPU in thousandths and memory in bytes its pods count with when nodes are scored.
+    #[must_use]
+    pub fn scoring_requested(&self) -> (i64, i64) {
+        self.scoring
+    }
+
+    /// What it has for pods.
+    #[must_use]
+    pub fn allocatable(&self) -> &Resources {
+        &self.allocatable
+    }
+
+    /// How much of a resource is left: CPU in thousandths, the others in units.
+    #[must_use]
+    pub fn free(&self, resource: &str) -> i64 {
+        self.allocatable.get(resource).saturating_sub(self.requested.get(resource))
+    }
+
+    /// The host ports its pods take.
+    #[must_use]
+    pub fn used_ports(&self) -> &[HostPort] {
+        &self.ports
+    }
+
+    /// Its taints.
+    #[must_use]
+    pub fn taints(&self) -> &[Taint] {
+        let spec = self.node.spec.as_ref();
+        spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether it is cordoned.
+    #[must_use]
+    pub fn unschedulable(&self) -> bool {
+        self.node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default()
+    }
+
+    /// The size in bytes of an image it has.
+    #[must_use]
+    pub fn image_bytes(&self, image: &str) -> Option<i64> {
+        let images = self.node.status.as_ref().and_then(|status| status.images.as_ref());
+        let has = |names: &Option<Vec<String>>| names.iter().flatten().any(|name| name == image);
+        images.into_iter().flatten().find(|found| has(&found.names))?.size_bytes
+    }
+
+    /// Grows with every change of the node in its cache.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The same node with one more pod, as simulations need it.
+    #[must_use]
+    pub fn with_pod(&self, pod: Arc<PodInfo>) -> Self {
+        let mut this = self.clone();
+        this.add_pod(pod);
+        this
+    }
+
+    pub(crate) fn add_pod(&mut self, pod: Arc<PodInfo>) {
+        self.count(&pod, 1);
+        self.ports.extend_from_slice(pod.host_ports());
+        self.pods.push(pod);
+    }
+
+    pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
+        let pod = self.pods.swap_remove(at);
+        self.count(&pod, -1);
+        for port in pod.host_ports() {
+            if let Some(at) = self.ports.iter().position(|used| used == port) {
+                self.ports.swap_remove(at);
+            }
+        }
+        Some(pod)
+    }
+
+    pub(crate) fn set_node(&mut self, node: Arc<Node>) {
+        self.allocatable = allocatable(&node);
+        self.node = node;
+    }
+
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    fn count(&mut self, pod: &PodInfo, sign: i64) {
+        self.requested.add(pod.requests(), sign);
+        let (cpu, memory) = pod.scoring_requests();
+        self.scoring.0 += sign * cpu;
+        self.scoring.1 += sign * memory;
+    }
+}
+
+impl fmt::Debug for NodeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeInfo")
+            .field("name", &self.name)
+            .field("pods", &self.pods.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn allocatable(node: &Node) -> Resources {
+    let status = node.status.as_ref();
+    Resources::from_list(status.and_then(|status| status.allocatable.as_ref()))
+}

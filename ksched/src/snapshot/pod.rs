@@ -1,0 +1,169 @@
+//! A pod, read once.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
+use super::resources::{Resources, pod_requests, pod_scoring_requests};
+
+/// What a pod without a spec has.
+static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
+
+/// A port that a pod takes on its node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    /// The address; `0.0.0.0` is every address.
+    pub ip: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The port.
+    pub port: i32,
+}
+
+impl HostPort {
+    /// Whether two pods cannot both have theirs on one node.
+    #[must_use]
+    pub fn conflicts(&self, other: &Self) -> bool {
+        const ANY: &str = "0.0.0.0";
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
+    }
+}
+
+/// A pod and what the scheduler computes of it once.
+#[derive(Clone)]
+pub struct PodInfo {
+    pod: Arc<Pod>,
+    uid: Arc<str>,
+    key: String,
+    requests: Resources,
+    scoring: (i64, i64),
+    ports: Vec<HostPort>,
+}
+
+impl PodInfo {
+    /// Reads a pod.
+    #[must_use]
+    pub fn new(pod: Arc<Pod>) -> Self {
+        let meta = &pod.metadata;
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let key = format!("{namespace}/{name}");
+        // A pod that never met a server is told apart by its name.
+        let uid = meta.uid.as_deref().filter(|uid| !uid.is_empty()).unwrap_or(&key).into();
+        let scoring = pod_scoring_requests(&pod);
+        Self {
+            uid,
+            requests: pod_requests(&pod),
+            scoring: (scoring.milli_cpu, scoring.memory),
+            ports: host_ports(&pod),
+            key,
+            pod,
+        }
+    }
+
+    /// The pod.
+    #[must_use]
+    pub fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+
+    /// Its spec; empty if it has none.
+    #[must_use]
+    pub fn spec(&self) -> &PodSpec {
+        self.pod.spec.as_ref().unwrap_or_else(|| &NO_SPEC)
+    }
+
+    /// Its uid.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    pub(crate) fn shared_uid(&self) -> &Arc<str> {
+        &self.uid
+    }
+
+    /// `namespace/name`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its priority; zero if it has none.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.spec().priority.unwrap_or_default()
+    }
+
+    /// The node it is on, or chosen for; empty while there is none.
+    #[must_use]
+    pub fn node_name(&self) -> &str {
+        self.spec().node_name.as_deref().unwrap_or_default()
+    }
+
+    /// The node that is kept for it; empty if there is none.
+    #[must_use]
+    pub fn nominated_node(&self) -> &str {
+        let status = self.pod.status.as_ref();
+        status.and_then(|status| status.nominated_node_name.as_deref()).unwrap_or_default()
+    }
+
+    /// What it asks for.
+    #[must_use]
+    pub fn requests(&self) -> &Resources {
+        &self.requests
+    }
+
+    /// CPU in thousandths and memory in bytes it counts with when nodes are scored.
+    #[must_use]
+    pub fn scoring_requests(&self) -> (i64, i64) {
+        self.scoring
+    }
+
+    /// The ports it takes on its node.
+    #[must_use]
+    pub fn host_ports(&self) -> &[HostPort] {
+        &self.ports
+    }
+}
+
+impl fmt::Debug for PodInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PodInfo").field("key", &self.key).field("uid", &self.uid).finish()
+    }
+}
+
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars =
+        sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
+    let taken = ports.filter_map(|port| {
+        let filled = |text: &Option<String>, default: &str| match text.as_deref() {
+            None | Some("") => default.to_owned(),
+            Some(text) => text.to_owned(),
+        };
+        port.host_port.filter(|port| *port > 0).map(|number| HostPort {
+            ip: filled(&port.host_ip, "0.0.0.0"),
+            protocol: filled(&port.protocol, "TCP"),
+            port: number,
+        })
+    });
+    taken.collect()
+}

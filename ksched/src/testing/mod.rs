@@ -1,0 +1,269 @@
+//! Nodes and pods in a line, and one scheduling cycle over them: what tests of plugins need.
+//!
+//! ```
+//! use ksched::testing::{Cluster, node, pod};
+//! let cluster = Cluster::new([node("small").cpu("1"), node("large").cpu("4")]);
+//! assert_eq!(cluster.place(pod("web").cpu("2")).unwrap(), "large");
+//! let refused = cluster.place(pod("huge").cpu("8")).unwrap_err();
+//! assert_eq!(refused, "0/2 nodes are available: 2 Insufficient cpu.");
+//! ```
+
+mod client;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kcore::clock::Clock;
+use kcore::random::Random;
+use serde_json::{Value, json};
+
+use crate::framework::{Framework, Handle, PluginFactory, Profile};
+use crate::plugins;
+use crate::scheduler::cycle::{self, Kept};
+use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use client::NoServer;
+
+/// A node by this name, with 110 pods to give and nothing else.
+#[must_use]
+pub fn node(name: &str) -> NodeBuilder {
+    NodeBuilder(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name,
+        "labels": {"kubernetes.io/hostname": name}},
+        "status": {"allocatable": {"pods": "110"}}}))
+}
+
+/// A pod by this name in the namespace `default`, with one container that asks for nothing.
+#[must_use]
+pub fn pod(name: &str) -> PodBuilder {
+    PodBuilder(json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "main", "image": "image"}]}}))
+}
+
+/// Builds a node.
+#[derive(Debug, Clone)]
+pub struct NodeBuilder(Value);
+
+impl NodeBuilder {
+    /// CPU it has to give.
+    #[must_use]
+    pub fn cpu(self, quantity: &str) -> Self {
+        self.resource("cpu", quantity)
+    }
+
+    /// Memory it has to give.
+    #[must_use]
+    pub fn memory(self, quantity: &str) -> Self {
+        self.resource("memory", quantity)
+    }
+
+    /// A resource it has to give.
+    #[must_use]
+    pub fn resource(mut self, name: &str, quantity: &str) -> Self {
+        self.0["status"]["allocatable"][name] = quantity.into();
+        self
+    }
+
+    /// A label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.0["metadata"]["labels"][key] = value.into();
+        self
+    }
+
+    /// A taint.
+    #[must_use]
+    pub fn taint(mut self, key: &str, value: &str, effect: &str) -> Self {
+        let taint = json!({"key": key, "value": value, "effect": effect});
+        push(&mut self.0["spec"]["taints"], taint);
+        self
+    }
+
+    /// Cordons it.
+    #[must_use]
+    pub fn cordoned(mut self) -> Self {
+        self.0["spec"]["unschedulable"] = true.into();
+        self
+    }
+
+    /// The node.
+    ///
+    /// # Panics
+    /// If what was given is no node.
+    #[must_use]
+    pub fn build(self) -> Arc<Node> {
+        // Test code: a builder that was misused should say so at once.
+        Arc::new(serde_json::from_value(self.0).expect("a node"))
+    }
+}
+
+/// Builds a pod.
+#[derive(Debug, Clone)]
+pub struct PodBuilder(Value);
+
+impl PodBuilder {
+    /// CPU its container asks for.
+    #[must_use]
+    pub fn cpu(self, quantity: &str) -> Self {
+        self.request("cpu", quantity)
+    }
+
+    /// Memory its container asks for.
+    #[must_use]
+    pub fn memory(self, quantity: &str) -> Self {
+        self.request("memory", quantity)
+    }
+
+    /// A resource its container asks for.
+    #[must_use]
+    pub fn request(mut self, name: &str, quantity: &str) -> Self {
+        self.0["spec"]["containers"][0]["resources"]["requests"][name] = quantity.into();
+        self
+    }
+
+    /// A host port of its container.
+    #[must_use]
+    pub fn host_port(mut self, port: u16) -> Self {
+        let port = json!({"containerPort": port, "hostPort": port, "protocol": "TCP"});
+        push(&mut self.0["spec"]["containers"][0]["ports"], port);
+        self
+    }
+
+    /// A label its node must have.
+    #[must_use]
+    pub fn node_selector(mut self, key: &str, value: &str) -> Self {
+        self.0["spec"]["nodeSelector"][key] = value.into();
+        self
+    }
+
+    /// A toleration, as in the API.
+    #[must_use]
+    pub fn toleration(mut self, toleration: Value) -> Self {
+        push(&mut self.0["spec"]["tolerations"], toleration);
+        self
+    }
+
+    /// Its priority.
+    #[must_use]
+    pub fn priority(self, priority: i32) -> Self {
+        self.spec("priority", priority.into())
+    }
+
+    /// The scheduler it asks for.
+    #[must_use]
+    pub fn scheduler(self, name: &str) -> Self {
+        self.spec("schedulerName", name.into())
+    }
+
+    /// The node it is on.
+    #[must_use]
+    pub fn on(self, node: &str) -> Self {
+        self.spec("nodeName", node.into())
+    }
+
+    /// Any field of its spec, as in the API.
+    #[must_use]
+    pub fn spec(mut self, field: &str, value: Value) -> Self {
+        self.0["spec"][field] = value;
+        self
+    }
+
+    /// The pod.
+    ///
+    /// # Panics
+    /// If what was given is no pod.
+    #[must_use]
+    pub fn build(self) -> Arc<Pod> {
+        // Test code: a builder that was misused should say so at once.
+        Arc::new(serde_json::from_value(self.0).expect("a pod"))
+    }
+
+    /// The pod as plugins see it.
+    #[must_use]
+    pub fn info(self) -> PodInfo {
+        PodInfo::new(self.build())
+    }
+}
+
+fn push(list: &mut Value, item: Value) {
+    match list {
+        Value::Array(items) => items.push(item),
+        other => *other = json!([item]),
+    }
+}
+
+/// A handful of nodes, and a profile to schedule on them with.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<NodeInfo>,
+    factories: Vec<Arc<dyn PluginFactory>>,
+    profile: Profile,
+    seed: u64,
+}
+
+impl Cluster {
+    /// These nodes, and the stock plugins.
+    #[must_use]
+    pub fn new(nodes: impl IntoIterator<Item = NodeBuilder>) -> Self {
+        let nodes = nodes.into_iter().map(|node| NodeInfo::new(node.build()));
+        let (factories, profile) = (plugins::stock(), Profile::default());
+        Self { nodes: nodes.collect(), factories, profile, seed: 0 }
+    }
+
+    /// A plugin beside the stock ones.
+    #[must_use]
+    pub fn plugin(mut self, factory: impl PluginFactory) -> Self {
+        self.factories.push(Arc::new(factory));
+        self
+    }
+
+    /// Another profile than the default one.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// The seed of the draw among the best nodes.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// A pod that runs on its node already.
+    ///
+    /// # Panics
+    /// If its node is none of the cluster's.
+    #[must_use]
+    pub fn running(mut self, pod: PodBuilder) -> Self {
+        let pod = Arc::new(pod.info());
+        let node = self.nodes.iter_mut().find(|node| node.name() == pod.node_name());
+        // Test code: a misspelt node should say so at once.
+        node.expect("the pod's node is in the cluster").add_pod(pod);
+        self
+    }
+
+    /// The profile's plugins, put together.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the profile.
+    pub fn framework(&self) -> Result<Framework, crate::Error> {
+        let random = Random::seeded(self.seed);
+        let name = self.profile.scheduler_name();
+        let handle = Handle::new(name, Arc::new(NoServer), Clock::system(), random);
+        Framework::new(&self.profile, &self.factories, handle)
+    }
+
+    /// The node that is chosen for a pod.
+    ///
+    /// # Errors
+    /// The message its owner is told.
+    pub fn place(&self, pod: PodBuilder) -> Result<String, String> {
+        let framework = self.framework().map_err(|error| error.to_string())?;
+        let snapshot = Snapshot::new(self.nodes.clone());
+        let random = Random::seeded(self.seed);
+        cycle::schedule(&framework, &snapshot, &Kept::new(), &pod.info(), &random)
+            .map(|placement| placement.node)
+            .map_err(|unplaced| unplaced.message())
+    }
+}
