@@ -6,6 +6,7 @@
 
 pub mod claim;
 pub mod deployment;
+pub mod endpoints;
 mod error;
 mod pod;
 pub mod reconciler;
