@@ -8,10 +8,12 @@ use anyhow::{Context as _, bail};
 use kapi::auth::Identity;
 use kapi::serve::{ClusterCa, Listener, kubeconfig};
 use kapi::{ApiServer, ServerOptions};
+use kcontrol::Controllers;
 use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Distribution;
 use knet::{ServiceRouter, UserspaceProgrammer};
+use ksched::Scheduler;
 use kstore::MemoryStore;
 
 /// Where Services get their addresses from.
@@ -73,7 +75,13 @@ async fn main() -> anyhow::Result<()> {
     };
     let router = ServiceRouter::new(client("proxy"), UserspaceProgrammer::new())
         .node_ips([arguments.listen.ip()]);
-    let stopped = Distribution::new().with(api.listen(listener)).with(router).run(shutdown).await;
+    let stopped = Distribution::new()
+        .with(api.listen(listener))
+        .with(Controllers::stock(client("controller-manager")).root_ca(ca.certificate_pem()))
+        .with(Scheduler::new(client("scheduler")))
+        .with(router)
+        .run(shutdown)
+        .await;
     anyhow::ensure!(stopped.is_clean(), "stopped by force: {stopped:?}");
     Ok(())
 }

@@ -152,6 +152,58 @@ fn apply_creates_and_then_merges() {
     server.run(&["-n", "shop", "delete", "deployment,service", "web", "--wait=false"]);
 }
 
+const NODE: &str = r#"
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+status:
+  capacity: {cpu: "4", memory: 8Gi, pods: "110"}
+  conditions: [{type: Ready, status: "True"}]
+"#;
+
+/// Tries until a check holds; a cluster takes its time.
+fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    for _ in 0..100 {
+        if check() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn a_deployment_becomes_pods_on_a_node_and_goes_with_them() {
+    let Some(server) = Server::start() else { return };
+    server.run(&["apply", "-f", &server.file("shop.yaml", MANIFEST)]);
+    let pods = || server.run(&["-n", "shop", "get", "pods", "-o", "wide", "--no-headers"]);
+    eventually("three pods", || pods().lines().count() == 3);
+    let events = || server.run(&["-n", "shop", "get", "events"]);
+    eventually("the scheduler says why not", || events().contains("no nodes available"));
+    server.run(&["apply", "-f", &server.file("node.yaml", NODE)]);
+    eventually("all bound", || pods().lines().filter(|line| line.contains(" n1 ")).count() == 3);
+    eventually("it was said", || events().contains("Successfully assigned shop/web-"));
+    assert!(events().contains("Scaled up replica set web-"), "{}", events());
+    let image = ["-n", "shop", "set", "image", "deployment/web", "web=web:2"];
+    server.run(&image);
+    let history = || server.run(&["-n", "shop", "rollout", "history", "deployment/web"]);
+    eventually("a second revision", || history().lines().any(|line| line.starts_with("2 ")));
+    server.run(&["-n", "shop", "rollout", "undo", "deployment/web"]);
+    eventually("a third revision", || history().lines().any(|line| line.starts_with("3 ")));
+    server.run(&["-n", "shop", "rollout", "pause", "deployment/web"]);
+    server.run(&["-n", "shop", "rollout", "resume", "deployment/web"]);
+    server.run(&["-n", "shop", "rollout", "restart", "deployment/web"]);
+    server.run(&["-n", "shop", "delete", "deployment", "web"]);
+    // D2: what it owned follows. No agent runs on the node, so its Pods wait for one.
+    let sets = || server.run(&["-n", "shop", "get", "replicasets", "--no-headers", "-o", "name"]);
+    eventually("no replica set", || sets().is_empty());
+    server.run(&["-n", "shop", "delete", "pods", "--all", "--force", "--grace-period=0"]);
+    // D7: the namespace takes what is left with it.
+    server.run(&["delete", "namespace", "shop"]);
+    server.fail(&["get", "namespace", "shop"]);
+    server.fail(&["-n", "shop", "get", "configmap", "settings"]);
+}
+
 #[test]
 fn people_find_their_way_around() {
     let Some(server) = Server::start() else { return };
