@@ -167,6 +167,7 @@ fn eventually(what: &str, mut check: impl FnMut() -> bool) {
         if check() {
             return;
         }
+        #[allow(clippy::disallowed_methods, reason = "another process is waited for")]
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("never: {what}");

@@ -17,8 +17,8 @@ use crate::server::Server;
 /// A client of an API server in the same process, with an identity of its own.
 ///
 /// Objects are handed over as they are: a create takes the value, a read shares the server's own
-/// handle, also where metadata alone was asked for: less would cost more. Everything else is as over HTTP: the caller is authorized, admission runs, objects are
-/// validated.
+/// handle, also where metadata alone was asked for: less would cost more. Everything else is as
+/// over HTTP: the caller is authorized, admission runs, objects are validated.
 #[derive(Debug, Clone)]
 pub struct LocalClient {
     server: Arc<Server>,
