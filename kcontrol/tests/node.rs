@@ -65,7 +65,7 @@ async fn taints(cluster: &Cluster, name: &str) -> Vec<String> {
 }
 
 async fn ready(cluster: &Cluster, name: &str) -> String {
-    kcontrol::node::plan::ready(&*nodes(cluster).get(name).await.unwrap()).to_owned()
+    kcontrol::node::plan::ready(&nodes(cluster).get(name).await.unwrap()).to_owned()
 }
 
 async fn add_pod(cluster: &Cluster, name: &str, node: &str) {
