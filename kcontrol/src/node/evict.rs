@@ -148,8 +148,17 @@ mod tests {
             let due = plan_eviction(&tolerations, &taints, now);
             assert_eq!(due.map(|due| due.duration_since(now).as_secs()), expect);
         };
-        let taint = |key: &str, effect: &str| json!({"key": key, "effect": effect, "timeAdded": "2026-01-01T00:00:00Z"});
-        let for_seconds = |key: &str, seconds: i64| json!({"key": key, "operator": "Exists", "tolerationSeconds": seconds});
+        let added = "2026-01-01T00:00:00Z";
+        let taint = |key: &str, effect: &str| -> Value {
+            let mut taint = json!({"key": key, "effect": effect});
+            taint["timeAdded"] = json!(added);
+            taint
+        };
+        let for_seconds = |key: &str, seconds: i64| -> Value {
+            let mut toleration = json!({"key": key, "operator": "Exists"});
+            toleration["tolerationSeconds"] = json!(seconds);
+            toleration
+        };
         check(json!([]), json!([taint("a", "NoSchedule")]), None);
         check(json!([]), json!([taint("a", "NoExecute")]), Some(0));
         check(json!([{"operator": "Exists"}]), json!([taint("a", "NoExecute")]), None);
