@@ -11,6 +11,7 @@ pub mod endpoints;
 mod error;
 pub mod garbage;
 pub mod namespace;
+pub mod node;
 mod pod;
 pub mod reconciler;
 pub mod replicaset;
@@ -21,3 +22,7 @@ pub use stock::Controllers;
 
 /// What the stock controllers return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

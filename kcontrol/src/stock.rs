@@ -10,8 +10,9 @@ use kcore::informer::Informers;
 use kcore::kind::Kind;
 
 use crate::garbage::GarbageCollector;
+use crate::node::NodeLifecycle;
 use crate::reconciler::Controller;
-use crate::{accounts, deployment, endpoints, namespace, replicaset};
+use crate::{accounts, deployment, endpoints, namespace, node, replicaset};
 
 type Make = Arc<dyn Fn(&Informers) -> Arc<dyn Component> + Send + Sync>;
 
@@ -41,7 +42,12 @@ impl Controllers {
             .controller(endpoints::controller)
             .controller(namespace::controller)
             .controller(accounts::service_account_controller)
-            .component(move |informers| {
+            .controller(node::eviction_controller)
+            .component(|informers| {
+                let lifecycle = NodeLifecycle::new(Arc::clone(informers.client()));
+                Arc::new(lifecycle.informers(informers.clone()))
+            })
+            .component(|informers| {
                 let collector = GarbageCollector::new(Arc::clone(informers.client()));
                 Arc::new(collector.informers(informers.clone()))
             })

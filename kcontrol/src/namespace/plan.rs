@@ -70,8 +70,33 @@ pub fn conditions(
         .iter()
         .map(|(name, count)| format!("{name} in {count} resource instances"))
         .collect();
+    let says = says(failure, &left, &held);
+    let known = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
+    says.into_iter()
+        .map(|(kind, bad, good, words)| {
+            let status = if bad.is_some() { "True" } else { "False" };
+            let (reason, message) = bad.unwrap_or((good, words));
+            let before = known.into_iter().flatten().find(|one| one.type_ == kind);
+            let before = before.filter(|one| one.status == status);
+            let since = before.and_then(|one| one.last_transition_time.clone());
+            NamespaceCondition {
+                type_: kind.to_owned(),
+                status: status.to_owned(),
+                reason: Some(reason.to_owned()),
+                message: Some(message),
+                last_transition_time: Some(since.unwrap_or(Time(now))),
+            }
+        })
+        .collect()
+}
+
+/// A condition that is bad news, or says that there is none: type, the bad reason and message, and
+/// the good ones.
+type Saying = (&'static str, Option<(&'static str, String)>, &'static str, String);
+
+fn says(failure: Option<&str>, left: &[String], held: &[String]) -> [Saying; 5] {
     let list = |intro: &str, items: &[String]| format!("{intro}: {}", items.join(", "));
-    let says = [
+    [
         (
             "NamespaceDeletionDiscoveryFailure",
             None,
@@ -98,7 +123,7 @@ pub fn conditions(
         (
             "NamespaceContentRemaining",
             (!left.is_empty())
-                .then(|| ("SomeResourcesRemain", list("Some resources are remaining", &left))),
+                .then(|| ("SomeResourcesRemain", list("Some resources are remaining", left))),
             "ContentRemoved",
             "All content successfully removed".to_owned(),
         ),
@@ -107,30 +132,13 @@ pub fn conditions(
             (!held.is_empty()).then(|| {
                 (
                     "SomeFinalizersRemain",
-                    list("Some content in the namespace has finalizers remaining", &held),
+                    list("Some content in the namespace has finalizers remaining", held),
                 )
             }),
             "ContentHasNoFinalizers",
             "All content-preserving finalizers finished".to_owned(),
         ),
-    ];
-    let known = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
-    says.into_iter()
-        .map(|(kind, bad, good, words)| {
-            let status = if bad.is_some() { "True" } else { "False" };
-            let (reason, message) = bad.unwrap_or((good, words));
-            let before = known.into_iter().flatten().find(|one| one.type_ == kind);
-            let before = before.filter(|one| one.status == status);
-            let since = before.and_then(|one| one.last_transition_time.clone());
-            NamespaceCondition {
-                type_: kind.to_owned(),
-                status: status.to_owned(),
-                reason: Some(reason.to_owned()),
-                message: Some(message),
-                last_transition_time: Some(since.unwrap_or(Time(now))),
-            }
-        })
-        .collect()
+    ]
 }
 
 #[cfg(test)]
