@@ -188,16 +188,26 @@ async fn a_restart_schedules_once_and_another_uid_is_refused() {
     // C11
     let world = World::new();
     world.node(node("a").cpu("1")).await;
-    let first = world.run(Scheduler::new(world.client()));
+    let bindings = Arc::new(AtomicUsize::new(0));
+    let hanging = Faulty {
+        inner: world.client(),
+        fault: Fault::Hangs,
+        left: AtomicUsize::new(usize::MAX),
+        bindings: Arc::clone(&bindings),
+    };
+    let first = world.run(Scheduler::new(hanging));
     world.pod(pod("p").cpu("1")).await;
-    // Somewhere between the pod's arrival and its binding the scheduler is stopped.
-    tokio::task::yield_now().await;
+    // The pod is assumed, and its binding is under way and goes nowhere.
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(bindings.load(Ordering::SeqCst), 1, "assumptions do not expire by time");
+    assert_eq!(world.node_of("p").await, "");
     drop(first);
     let _second = world.run(Scheduler::new(world.client()));
     assert_eq!(world.bound("p").await, "a");
     world.pod(pod("late").cpu("1")).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(world.node_of("late").await, "");
+    assert_eq!(world.events("Scheduled").await.len(), 1);
     let mut binding = Binding::default();
     binding.metadata.name = Some("late".to_owned());
     binding.metadata.uid = Some("another".to_owned());
@@ -213,6 +223,8 @@ enum Fault {
     Lost,
     /// It is done, but the answer is lost.
     AnswerLost,
+    /// It never ends.
+    Hangs,
 }
 
 /// Fails the first bindings.
@@ -245,6 +257,9 @@ impl Client for Faulty {
             return self.inner.create(path, body, options).await;
         }
         self.left.fetch_sub(1, Ordering::SeqCst);
+        if self.fault == Fault::Hangs {
+            std::future::pending::<()>().await;
+        }
         if self.fault == Fault::AnswerLost {
             self.inner.create(path, body, options).await?;
         }

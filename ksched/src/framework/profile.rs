@@ -13,10 +13,11 @@ pub const DEFAULT_SCHEDULER_NAME: &str = "default-scheduler";
 ///
 /// ```
 /// use ksched::framework::Profile;
+/// let packed = serde_json::json!({"scoringStrategy": {"type": "MostAllocated"}});
 /// let batch = Profile::new("batch")
 ///     .disable("TaintToleration")
 ///     .weight("NodeResourcesFit", 5)
-///     .args("NodeResourcesFit", serde_json::json!({"scoringStrategy": {"type": "MostAllocated"}}));
+///     .args("NodeResourcesFit", packed);
 /// assert_eq!(batch.scheduler_name(), "batch");
 /// ```
 #[derive(Debug, Clone)]

@@ -1,1 +1,171 @@
 //! The queue loses nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
+use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Framework, Happening};
+use crate::snapshot::PodInfo;
+use crate::testing::{Cluster, PodBuilder, node, pod};
+
+fn framework() -> Arc<Framework> {
+    Arc::new(Cluster::new([]).framework().unwrap())
+}
+
+fn info(pod: PodBuilder) -> Arc<PodInfo> {
+    Arc::new(pod.info())
+}
+
+fn by(plugin: &str) -> BTreeSet<Arc<str>> {
+    [Arc::from(plugin)].into()
+}
+
+fn node_comes(cpu: &str) -> Happening {
+    Happening {
+        event: ClusterEvent::new(EventResource::Node, Action::ADD),
+        old: None,
+        new: Some(EventObject::Node(node("new").cpu(cpu).build())),
+    }
+}
+
+fn popped(queue: &mut SchedulingQueue, now: Instant) -> Option<String> {
+    queue.pop(now).map(|popped| popped.pod.name().to_owned())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn higher_priority_is_tried_first_then_who_came_first() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    for (at, (name, priority)) in [("a", 0), ("b", 5), ("c", 0), ("d", 5)].into_iter().enumerate() {
+        let now = now + SECOND * u32::try_from(at).unwrap();
+        queue.set(info(pod(name).priority(priority)), &framework, now);
+    }
+    queue.remove("default/a");
+    let order: Vec<String> = std::iter::from_fn(|| popped(&mut queue, now)).collect();
+    assert_eq!(order, ["b", "d", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_may_help_requeues_after_the_backoff_and_no_other_does() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    queue.set(info(pod("p").cpu("2")), &framework, now);
+    let tried = queue.pop(now).unwrap();
+    queue.put_back(&tried, by("NodeResourcesFit"), now);
+    queue.happened(&node_comes("1"), now);
+    assert_eq!((queue.lengths().unschedulable, queue.lengths().backoff), (1, 0));
+    queue.happened(&node_comes("2"), now);
+    assert_eq!((queue.lengths().unschedulable, queue.lengths().backoff), (0, 1));
+    assert_eq!(queue.next_due(), Some(now + SECOND));
+    assert_eq!(popped(&mut queue, now), None);
+    assert_eq!(popped(&mut queue, now + SECOND).as_deref(), Some("p"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_while_a_pod_is_tried_is_not_missed() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    for (cpu, helps) in [("1", false), ("2", true)] {
+        queue.set(info(pod("p").cpu("2")), &framework, now);
+        let tried = queue.pop(now).unwrap();
+        queue.happened(&node_comes(cpu), now);
+        queue.put_back(&tried, by("NodeResourcesFit"), now);
+        assert_eq!(queue.lengths().backoff == 1, helps, "{cpu}");
+        assert!(queue.events.is_empty(), "events are kept only while a pod is in flight");
+        queue.remove(tried.pod.uid());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_doubles_up_to_its_limit_and_errors_come_back_by_themselves() {
+    let (mut queue, framework) = (SchedulingQueue::default(), framework());
+    let mut now = Instant::now();
+    queue.set(info(pod("p")), &framework, now);
+    for expected in [1, 2, 4, 8, 10, 10] {
+        let tried = queue.pop(now).unwrap();
+        queue.put_back(&tried, BTreeSet::new(), now);
+        let due = queue.next_due().unwrap();
+        assert_eq!(due - now, SECOND * expected);
+        assert!(due - now <= MAX_BACKOFF);
+        now = due;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unschedulable_pods_are_flushed_in_the_end() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    queue.set(info(pod("p")), &framework, now);
+    let tried = queue.pop(now).unwrap();
+    queue.put_back(&tried, by("NodeName"), now);
+    assert_eq!(popped(&mut queue, now + UNSCHEDULABLE_FLUSH - SECOND), None);
+    assert_eq!(popped(&mut queue, now + UNSCHEDULABLE_FLUSH).as_deref(), Some("p"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_deleted_while_it_is_tried_does_not_come_back() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    queue.set(info(pod("p")), &framework, now);
+    let tried = queue.pop(now).unwrap();
+    queue.remove(tried.pod.uid());
+    assert!(queue.current(&tried).is_none());
+    // One of the same key that came since is not mistaken for it.
+    queue.set(info(pod("p")), &framework, now);
+    queue.put_back(&tried, BTreeSet::new(), now);
+    assert_eq!(queue.lengths().active, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gated_pods_wait_for_their_gates() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    let gates = serde_json::json!([{"name": "example.com/wait"}]);
+    queue.set(info(pod("p").spec("schedulingGates", gates)), &framework, now);
+    assert_eq!((popped(&mut queue, now), queue.lengths().gated), (None, 1));
+    assert_eq!(queue.next_due(), None);
+    queue.set(info(pod("p")), &framework, now);
+    assert_eq!(popped(&mut queue, now).as_deref(), Some("p"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_sequence_keeps_each_pod_in_one_place() {
+    let random = kcore::random::Random::seeded(3);
+    let (mut queue, framework, mut now) = (SchedulingQueue::default(), framework(), Instant::now());
+    let (mut flying, mut alive) = (Vec::new(), BTreeSet::new());
+    for _ in 0..5_000 {
+        now += Duration::from_millis(random.below(400));
+        let name = format!("p{}", random.below(20));
+        match random.below(6) {
+            0 | 1 => {
+                alive.insert(name.clone());
+                queue.set(info(pod(&name).cpu("2")), &framework, now);
+            }
+            2 => {
+                alive.remove(&name);
+                queue.remove(&format!("default/{name}"));
+            }
+            3 => flying.extend(queue.pop(now)),
+            4 if !flying.is_empty() => {
+                let at = random.below(flying.len() as u64);
+                let tried = flying.swap_remove(usize::try_from(at).unwrap());
+                let plugins = if random.chance(0.5) { by("NodeResourcesFit") } else { by("x") };
+                queue.put_back(&tried, plugins, now);
+            }
+            _ => queue.happened(&node_comes(if random.chance(0.5) { "2" } else { "1" }), now),
+        }
+        let lengths = queue.lengths();
+        assert_eq!(
+            (queue.backoff.len(), queue.parked.len()),
+            (lengths.backoff, lengths.unschedulable)
+        );
+        assert_eq!(queue.in_flight.len(), lengths.in_flight);
+        assert_eq!(queue.slots.len(), alive.len());
+    }
+    // In the end each pod is tried.
+    for tried in flying {
+        queue.put_back(&tried, BTreeSet::new(), now);
+    }
+    let tried: BTreeSet<String> =
+        std::iter::from_fn(|| popped(&mut queue, now + UNSCHEDULABLE_FLUSH)).collect();
+    assert_eq!(tried, alive);
+}
