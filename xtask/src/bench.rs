@@ -5,9 +5,10 @@ use anyhow::bail;
 use crate::run::cargo;
 
 /// Areas, as (name, package, benchmark, features).
-const AREAS: [(&str, &str, &str, &str); 3] = [
+const AREAS: [(&str, &str, &str, &str); 4] = [
     ("store", "kstore", "store", ""),
     ("api", "kapi", "api", ""),
+    ("sched", "ksched", "sched", ""),
     ("runtime", "knode", "runtime", ""),
 ];
 

@@ -6,6 +6,9 @@ use anyhow::{Context as _, bail};
 
 use crate::tools;
 
+/// The examples that run by themselves and end.
+const EXAMPLES: [&str; 3] = ["api_server_in_a_test", "custom_programmer", "scheduler_plugin"];
+
 /// Runs cargo and fails if it does.
 pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -26,6 +29,9 @@ pub(crate) fn test(more: &[&str]) -> anyhow::Result<()> {
     println!("kubectl: {kubectl}");
     // With these set, a test that lacks a real program fails instead of skipping.
     let environment = [("KUBRICK_KUBECTL", kubectl.as_str()), ("KUBRICK_REQUIRE_TOOLS", "1")];
+    for example in EXAMPLES {
+        cargo(&["run", "--quiet", "--package", "kubrick-examples", "--example", example], &[])?;
+    }
     let mut arguments = vec!["test", "--workspace", "--all-features"];
     arguments.extend_from_slice(more);
     cargo(&arguments, &environment)
