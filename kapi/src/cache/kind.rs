@@ -12,6 +12,7 @@ use kcore::selector::FieldSelector;
 use kstore::Value;
 use parking_lot::{Mutex, RwLock};
 
+use super::key::Key;
 use super::ring::{Change, Cursor, Lagged, Ring, RingLimits, Segment};
 use super::waiters::Applied;
 use crate::registry::Row;
@@ -54,7 +55,7 @@ struct State {
     revision: u64,
     /// By key: `namespace/name`, or `name`.
     ordered: BTreeMap<Arc<str>, Object>,
-    by_key: HashMap<Arc<str>, Object>,
+    by_key: HashMap<Key, Object>,
     by_field: HashMap<(&'static str, String), BTreeMap<Arc<str>, Object>>,
 }
 
@@ -97,7 +98,7 @@ impl KindCache {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Object> {
-        self.state.read().by_key.get(key).cloned()
+        self.state.read().by_key.get(key.as_bytes()).cloned()
     }
 
     /// How often the kind has changed since the server started: equal counts, equal state.
@@ -294,7 +295,7 @@ impl State {
         indexed: &'static [&'static str],
     ) -> Option<Object> {
         let key: Arc<str> = key.into();
-        let previous = self.by_key.insert(Arc::clone(&key), object.clone());
+        let previous = self.by_key.insert(Key::new(&key), object.clone());
         self.ordered.insert(Arc::clone(&key), object.clone());
         for path in indexed {
             let new = object.meta().field(path);
@@ -311,7 +312,7 @@ impl State {
     }
 
     fn remove(&mut self, key: &str, indexed: &'static [&'static str]) -> Option<Object> {
-        let last = self.by_key.remove(key)?;
+        let last = self.by_key.remove(key.as_bytes())?;
         self.ordered.remove(key);
         for path in indexed {
             self.unindex(path, last.meta().field(path), key);
@@ -355,7 +356,7 @@ impl State {
             }
             Part::Key(key) => {
                 let late = after.is_none_or(|after| key.as_str() > after);
-                self.by_key.get(key.as_str()).filter(|_| late).cloned().into_iter().collect()
+                self.by_key.get(key.as_bytes()).filter(|_| late).cloned().into_iter().collect()
             }
             Part::Field(path, value) => self
                 .by_field

@@ -4,6 +4,7 @@
 //! own change has come through, so that what a client wrote it can read.
 
 mod feed;
+mod key;
 mod kind;
 mod ring;
 mod waiters;
