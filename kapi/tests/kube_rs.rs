@@ -136,3 +136,18 @@ async fn a_bearer_token_is_known_or_refused() {
     assert_eq!(status(Some("Bearer somebody-elses-token")).await, 401);
     assert_eq!(status(None).await, 403);
 }
+
+#[tokio::test]
+async fn impersonation_is_whole_or_refused() {
+    let api = ApiServer::new(MemoryStore::new());
+    let status = async |name: &str, value: &str| {
+        let request = http::Request::get("/api/v1/namespaces").header("impersonate-user", "jane");
+        let request = request.header(name, value).body(String::new()).unwrap();
+        let service = api.service_as(Identity::admin());
+        tower::ServiceExt::oneshot(service, request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(status("impersonate-group", "system:masters").await, 200);
+    assert_eq!(status("impersonate-group", "nobodies").await, 403);
+    assert_eq!(status("impersonate-uid", "7").await, 400);
+    assert_eq!(status("impersonate-extra-scopes", "view").await, 400);
+}

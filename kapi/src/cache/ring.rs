@@ -214,3 +214,73 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::poll_fn;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    const LIMITS: RingLimits = RingLimits { changes: 4, bytes: usize::MAX };
+
+    fn change(revision: u64) -> Change {
+        let object = Object::from_typed(ConfigMap::default()).unwrap().at_version(revision);
+        Change { revision, object, previous: None, deleted: false }
+    }
+
+    fn write(ring: &Ring, revisions: std::ops::RangeInclusive<u64>) {
+        for revision in revisions {
+            ring.push(change(revision));
+            ring.seal();
+        }
+    }
+
+    async fn next(ring: &Ring, cursor: &mut Cursor) -> Result<u64, Lagged> {
+        poll_fn(|cx| ring.poll_next(cursor, cx)).await.map(|segment| segment.last_revision())
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_falls_behind_is_told_and_holds_nobody_up() {
+        // S7.
+        let ring = Ring::new(0, LIMITS);
+        let (mut slow, mut quick) = (ring.end(), ring.end());
+        for revision in 1..=10 {
+            write(&ring, revision..=revision);
+            assert_eq!(next(&ring, &mut quick).await, Ok(revision));
+        }
+        assert_eq!(next(&ring, &mut slow).await, Err(Lagged));
+        assert_eq!(ring.inner.lock().changes, LIMITS.changes, "memory is bounded");
+    }
+
+    #[test]
+    fn what_was_dropped_cannot_be_resumed_from() {
+        let ring = Ring::new(0, LIMITS);
+        write(&ring, 1..=10);
+        assert_eq!(ring.since(), 6);
+        assert!(ring.after(5).is_err(), "A2");
+        let kept: Vec<u64> =
+            ring.after(6).unwrap().iter().map(|segment| segment.last_revision()).collect();
+        assert_eq!(kept, [7, 8, 9, 10]);
+        ring.push(change(11));
+        assert_eq!(ring.after(10).unwrap().len(), 1, "what is open is not missed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sealed_segment_wakes_who_waits() {
+        let ring = Arc::new(Ring::new(0, LIMITS));
+        let waiting = tokio::spawn({
+            let (ring, mut cursor) = (Arc::clone(&ring), ring.end());
+            async move { (next(&ring, &mut cursor).await, cursor) }
+        });
+        tokio::task::yield_now().await;
+        ring.push(change(1));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "it is still open");
+        ring.seal();
+        let woken = tokio::time::timeout(std::time::Duration::from_secs(1), waiting).await;
+        let (seen, cursor) = woken.expect("the seal wakes it").unwrap();
+        assert_eq!(seen, Ok(1));
+        assert!(ring.if_drained(cursor, || ()).is_some());
+    }
+}

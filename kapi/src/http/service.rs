@@ -176,6 +176,18 @@ impl ApiService {
             let all = headers.get_all(name).iter();
             all.filter_map(|value| value.to_str().ok()).map(ToOwned::to_owned).collect()
         };
+        let unknown = headers.keys().map(http::HeaderName::as_str).find(|name| {
+            name.starts_with("impersonate-")
+                && !matches!(*name, "impersonate-user" | "impersonate-group")
+        });
+        if let Some(unknown) = unknown {
+            // Acting as somebody else than was asked for would be worse than not acting.
+            return Err(Status::bad_request(format!(
+                "header {unknown} is not served: impersonate by Impersonate-User and \
+                 Impersonate-Group alone"
+            ))
+            .into());
+        }
         let groups = values("impersonate-group");
         let Some(name) = values("impersonate-user").pop() else {
             if groups.is_empty() {
