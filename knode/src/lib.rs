@@ -14,7 +14,8 @@
 //!
 //! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
-//! What is deliberately absent: no Kubernetes API object is known here, and no HTTP server.
+//! The seam and its backends know no Kubernetes API object; [`probe`] alone reads them, to turn a
+//! Pod's probes into its own. What is deliberately absent: an HTTP server.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -4,6 +4,7 @@
 //! container and never decides. The engine that drives both with a timer is the node agent's.
 //! <https://kubernetes.io/docs/concepts/workloads/pods/probes/>
 
+mod convert;
 mod exec;
 #[cfg(feature = "grpc-probe")]
 mod grpc;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use convert::probe_spec;
 pub use state::{
     Gate, MAX_PROBE_ATTEMPTS, ProbeKind, ProbeResult, ProbeState, Situation, compute_gate,
     compute_result,
@@ -51,6 +53,8 @@ pub struct ProbeSpec {
     pub success_threshold: u32,
     /// Failures in a row that make a container fail.
     pub failure_threshold: u32,
+    /// How long a container that this probe condemned has to end; `None` for the pod's time.
+    pub termination_grace: Option<Duration>,
 }
 
 impl ProbeSpec {
@@ -64,6 +68,7 @@ impl ProbeSpec {
             timeout: Duration::from_secs(1),
             success_threshold: 1,
             failure_threshold: 3,
+            termination_grace: None,
         }
     }
 }
@@ -74,6 +79,7 @@ chainable!(ProbeSpec {
     timeout: into Duration,
     success_threshold: into u32,
     failure_threshold: into u32,
+    termination_grace: into Option<Duration>,
 });
 
 /// What a probe asks.
