@@ -46,6 +46,25 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// A ConfigMap or Secret lacks a key that a pod asks for; the kubelet shows it as
+    /// `CreateContainerConfigError`.
+    #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
+    KeyNotFound {
+        /// The key.
+        key: String,
+        /// `ConfigMap` or `Secret`.
+        kind: &'static str,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// What a pod mentions could not be read, and was never read before.
+    #[error("{reason}")]
+    Unavailable {
+        /// Why, naming what.
+        reason: String,
+    },
     /// The image cannot be pulled; the kubelet shows it as `ErrImagePull`.
     #[error("failed to pull image {image:?}: {reason}")]
     ImagePull {

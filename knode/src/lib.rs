@@ -10,21 +10,26 @@
 //! | [`fake`] | scripted containers in memory, for simulation |
 //! | [`logs`] | CRI's log format: write, rotate, read, follow |
 //! | [`probe`] | probe decisions as plain functions, and the network probers |
+//! | [`sources`] | what a pod mentions, read and remembered: ConfigMaps, Secrets, Services |
+//! | [`env`](mod@env) | a container's environment and command, as plain functions |
 //! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
 //!
 //! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
-//! The seam and its backends know no Kubernetes API object; [`probe`] alone reads them, to turn a
-//! Pod's probes into its own. What is deliberately absent: an HTTP server.
+//! The seam, its backends and [`logs`] know no Kubernetes API object; [`probe`] reads them only to
+//! turn a Pod's probes into its own, [`sources`] and [`env`](mod@env) to decide what containers
+//! see. What is deliberately absent: an HTTP server.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod env;
 mod error;
 pub mod fake;
 pub mod logs;
 pub mod probe;
 pub mod process;
 pub mod runtime;
+pub mod sources;
 
 pub use error::{Error, Result};
 
