@@ -65,6 +65,14 @@ pub enum Error {
         /// Why, naming what.
         reason: String,
     },
+    /// A volume could not be made ready; the kubelet shows it as `FailedMount`.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
+    Mount {
+        /// The volume's name in the pod.
+        volume: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// The image cannot be pulled; the kubelet shows it as `ErrImagePull`.
     #[error("failed to pull image {image:?}: {reason}")]
     ImagePull {

@@ -12,13 +12,14 @@
 //! | [`probe`] | probe decisions as plain functions, and the network probers |
 //! | [`sources`] | what a pod mentions, read and remembered: ConfigMaps, Secrets, Services |
 //! | [`env`](mod@env) | a container's environment and command, as plain functions |
+//! | [`volume`] | a pod's volumes on the host, and a container's mounts of them |
 //! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
 //!
 //! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
 //! The seam, its backends and [`logs`] know no Kubernetes API object; [`probe`] reads them only to
-//! turn a Pod's probes into its own, [`sources`] and [`env`](mod@env) to decide what containers
-//! see. What is deliberately absent: an HTTP server.
+//! turn a Pod's probes into its own; [`sources`], [`env`](mod@env) and [`volume`] decide what
+//! containers see. What is deliberately absent: an HTTP server.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -30,6 +31,7 @@ pub mod probe;
 pub mod process;
 pub mod runtime;
 pub mod sources;
+pub mod volume;
 
 pub use error::{Error, Result};
 

@@ -17,7 +17,8 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 pub use expand::{compute_command, compute_sub_path, expand};
 pub use facts::{Allocatable, PodFacts};
 
-use resource::compute_resource;
+pub(crate) use field::compute_metadata_field;
+pub(crate) use resource::compute_resource;
 
 use crate::sources::{Need, PodSources};
 use crate::{Error, Result};
