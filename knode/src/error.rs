@@ -73,6 +73,14 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A container's `postStart` or `preStop` failed. The message may quote what the container
+    /// answered, so events say only [`POST_START_FAILED`](crate::hooks::POST_START_FAILED) and
+    /// [`PRE_STOP_FAILED`](crate::hooks::PRE_STOP_FAILED).
+    #[error("{message}")]
+    Hook {
+        /// Which hook of which container failed, and how, in upstream's words.
+        message: String,
+    },
     /// The image cannot be pulled; the kubelet shows it as `ErrImagePull`.
     #[error("failed to pull image {image:?}: {reason}")]
     ImagePull {

@@ -13,12 +13,13 @@
 //! | [`sources`] | what a pod mentions, read and remembered: ConfigMaps, Secrets, Services |
 //! | [`env`](mod@env) | a container's environment and command, as plain functions |
 //! | [`volume`] | a pod's volumes on the host, and a container's mounts of them |
+//! | [`hooks`] | what a container runs after its start and before its stop |
 //! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
 //!
 //! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
-//! The seam, its backends and [`logs`] know no Kubernetes API object; [`probe`] reads them only to
-//! turn a Pod's probes into its own; [`sources`], [`env`](mod@env) and [`volume`] decide what
+//! The seam, its backends and [`logs`] know no Kubernetes API object; [`probe`] and [`hooks`]
+//! read a Pod's handlers; [`sources`], [`env`](mod@env) and [`volume`] decide what
 //! containers see. What is deliberately absent: an HTTP server.
 
 #[cfg(feature = "conformance")]
@@ -26,6 +27,7 @@ pub mod conformance;
 pub mod env;
 mod error;
 pub mod fake;
+pub mod hooks;
 pub mod logs;
 pub mod probe;
 pub mod process;

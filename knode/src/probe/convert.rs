@@ -99,7 +99,7 @@ fn grpc_action(_grpc: &k8s_openapi::api::core::v1::GRPCAction, field: &str) -> R
 }
 
 /// How this crate asks an HTTP handler; `field` is where it stands, for errors.
-fn http_get(get: &HTTPGetAction, container: &Container, field: &str) -> Result<HttpGet> {
+pub(crate) fn http_get(get: &HTTPGetAction, container: &Container, field: &str) -> Result<HttpGet> {
     let headers = get.http_headers.iter().flatten();
     let https = get.scheme.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("https"));
     Ok(HttpGet::default()

@@ -14,14 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{HttpGet, MAX_MESSAGE_BYTES, MAX_REDIRECTS, Outcome, Scheme, Verdict, tcp};
 
 pub(super) async fn probe(get: &HttpGet, address: IpAddr, timeout: Duration) -> Outcome {
-    let host = get.host.clone().filter(|host| !host.is_empty());
-    let origin = Origin {
-        https: get.scheme == Scheme::Https,
-        host: host.unwrap_or_else(|| address.to_string()),
-        port: get.port,
-    };
-    let url = format!("{}{}", origin.base(), rooted(&get.path));
-    match tokio::time::timeout(timeout, follow(get, origin)).await {
+    let url = url(get, address);
+    match tokio::time::timeout(timeout, fetch(get, address)).await {
         Ok(Ok((status, body))) => judge(status, body),
         Ok(Err(message)) => Outcome::new(Verdict::Failure, format!("Get {url:?}: {message}")),
         Err(_) => Outcome::new(
@@ -31,6 +25,25 @@ pub(super) async fn probe(get: &HttpGet, address: IpAddr, timeout: Duration) -> 
                  headers)"
             ),
         ),
+    }
+}
+
+/// Where a request goes, as people read it.
+pub(crate) fn url(get: &HttpGet, address: IpAddr) -> String {
+    format!("{}{}", origin(get, address).base(), rooted(&get.path))
+}
+
+/// Asks once and returns the status and the beginning of the body; the caller bounds the time.
+pub(crate) async fn fetch(get: &HttpGet, address: IpAddr) -> Result<(u16, String), String> {
+    follow(get, origin(get, address)).await
+}
+
+fn origin(get: &HttpGet, address: IpAddr) -> Origin {
+    let host = get.host.clone().filter(|host| !host.is_empty());
+    Origin {
+        https: get.scheme == Scheme::Https,
+        host: host.unwrap_or_else(|| address.to_string()),
+        port: get.port,
     }
 }
 

@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(crate) use convert::http_get;
 pub use convert::probe_spec;
+pub(crate) use http::{fetch, url};
 pub use state::{
     Gate, MAX_PROBE_ATTEMPTS, ProbeKind, ProbeResult, ProbeState, Situation, compute_gate,
     compute_result,
