@@ -8,6 +8,7 @@ mod cache;
 mod client;
 pub mod http;
 mod metrics;
+pub mod nodes;
 mod openapi;
 mod patch;
 mod protobuf;

@@ -87,6 +87,7 @@ fn core_rows() -> Vec<Row> {
             .sub(Sub::Eviction)
             .sub(Sub::EphemeralContainers)
             .sub(Sub::Resize)
+            .sub(Sub::Log)
             .strategy(strategy::PodStrategy),
         row!(core::v1::PodTemplate),
         row!(core::v1::ReplicationController, status, counted, scale).short("rc").category("all"),

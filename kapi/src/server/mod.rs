@@ -7,6 +7,7 @@ mod create;
 mod decode;
 mod delete;
 mod evict;
+mod log;
 mod options;
 mod patch;
 mod read;
@@ -27,6 +28,7 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 pub(crate) use decode::typed_of;
+pub(crate) use log::LogOptions;
 pub use options::ServerOptions;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};

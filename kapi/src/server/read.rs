@@ -72,8 +72,14 @@ impl Server {
         self.ready().await?;
         let row = self.row(path.resource)?;
         self.authorize_path(user, "get", path).await?;
-        if !path.subresource.is_empty() && row.subresource(path.subresource).is_none() {
-            return Err(Status::no_such_path().into());
+        if !path.subresource.is_empty() {
+            let sub = row.subresource(path.subresource).ok_or_else(Status::no_such_path)?;
+            if !sub.is_readable() {
+                let resource = &row.resource;
+                return Err(
+                    Status::method_not_allowed(&resource.group, &resource.plural, "get").into()
+                );
+            }
         }
         self.fresh(options.resource_version).await?;
         let kind = self.kind(row, "get")?;
