@@ -57,7 +57,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(store: Arc<dyn Store>, options: ServerOptions) -> Self {
-        let registry = Registry::built_in();
+        let registry = Registry::new(options.loopback_pod_cidr);
         let cache = Arc::new(Cache::new(&registry));
         let rbac = Rbac::new(&registry, &cache);
         Self {

@@ -8,6 +8,7 @@ use kcore::random::Random;
 
 use crate::admission::{AdmissionPlugin, stock};
 use crate::auth::{Authenticator, Authorizer};
+use crate::loopback::LoopbackCidr;
 use crate::nodes::{AddressType, NodeConnector};
 use crate::service_cidr::ServiceCidr;
 
@@ -26,6 +27,7 @@ pub struct ServerOptions {
     pub(crate) node_ports: RangeInclusive<u16>,
     pub(crate) nodes: Option<Arc<dyn NodeConnector>>,
     pub(crate) node_addresses: Vec<AddressType>,
+    pub(crate) loopback_pod_cidr: Option<LoopbackCidr>,
 }
 
 impl Default for ServerOptions {
@@ -42,6 +44,7 @@ impl Default for ServerOptions {
             node_ports: 30_000..=32_767,
             nodes: None,
             node_addresses: AddressType::PREFERRED.to_vec(),
+            loopback_pod_cidr: None,
         }
     }
 }
@@ -122,6 +125,14 @@ impl ServerOptions {
     #[must_use]
     pub fn node_addresses(mut self, preferred: impl IntoIterator<Item = AddressType>) -> Self {
         self.node_addresses = preferred.into_iter().collect();
+        self
+    }
+
+    /// Lets endpoints of Services have loopback addresses of this range, which Pods of a cluster
+    /// without root have. Without it none may, as everywhere.
+    #[must_use]
+    pub fn loopback_pod_cidr(mut self, cidr: LoopbackCidr) -> Self {
+        self.loopback_pod_cidr = Some(cidr);
         self
     }
 
