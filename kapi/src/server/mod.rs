@@ -143,17 +143,7 @@ impl Server {
     }
 
     async fn authorize_path(&self, user: &Identity, verb: &str, path: Path<'_>) -> Result<()> {
-        self.authorize(&Attributes {
-            user,
-            verb,
-            group: &path.resource.group,
-            resource: &path.resource.plural,
-            subresource: path.subresource,
-            namespace: namespace_of(path),
-            name: path.name,
-            path: "",
-        })
-        .await
+        self.authorize(&attributes(user, verb, path)).await
     }
 
     fn plugins(&self) -> &[Arc<dyn AdmissionPlugin>] {
@@ -182,6 +172,20 @@ impl ClusterView for Server {
             .and_then(|row| self.cache.of(self.registry.storage_row(row)))
             .map(|kind| kind.list(&part, None).0)
             .unwrap_or_default()
+    }
+}
+
+/// What a request for a resource wants to do.
+fn attributes<'a>(user: &'a Identity, verb: &'a str, path: Path<'a>) -> Attributes<'a> {
+    Attributes {
+        user,
+        verb,
+        group: &path.resource.group,
+        resource: &path.resource.plural,
+        subresource: path.subresource,
+        namespace: namespace_of(path),
+        name: path.name,
+        path: "",
     }
 }
 
