@@ -34,7 +34,8 @@ impl ApiServer {
     /// Publishes `address` behind the `kubernetes` Service, as where Pods reach this server.
     ///
     /// # Errors
-    /// If the store cannot be written.
+    /// If the store cannot be written, or the address is a loopback one and the server was not
+    /// given a [`loopback_pod_cidr`](ServerOptions::loopback_pod_cidr).
     pub async fn advertise(&self, address: SocketAddr) -> kcore::Result<()> {
         Ok(self.server.advertise(address).await?)
     }

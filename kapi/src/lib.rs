@@ -7,7 +7,9 @@ mod bootstrap;
 mod cache;
 mod client;
 pub mod http;
+mod loopback;
 mod metrics;
+pub mod nodes;
 mod openapi;
 mod patch;
 mod protobuf;
@@ -22,5 +24,6 @@ mod table;
 
 pub use api_server::ApiServer;
 pub use client::LocalClient;
+pub use loopback::{LoopbackCidr, LoopbackCidrError};
 pub use server::ServerOptions;
 pub use service_cidr::{ServiceCidr, ServiceCidrError};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Binding, Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Binding, Endpoints, Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::IPAddress;
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use kapi::auth::Identity;
@@ -177,4 +178,44 @@ async fn eviction_respects_the_budget() {
     assert!(pods.get("a").await.unwrap_err().is_not_found());
     let spent = budgets.get("b").await.unwrap();
     assert_eq!(spent.status.as_ref().unwrap().disruptions_allowed, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_endpoints_are_refused_but_for_the_named_range() {
+    let slice = |name: &str, address: &str| {
+        object::<EndpointSlice>(json!({"metadata": {"name": name}, "addressType": "IPv4",
+            "endpoints": [{"addresses": [address]}]}))
+    };
+    let endpoints = |name: &str, address: &str| {
+        object::<Endpoints>(json!({"metadata": {"name": name},
+            "subsets": [{"addresses": [{"ip": address}]}]}))
+    };
+    let own = "127.0.0.1:6443".parse().unwrap();
+    let plain = ApiServer::new(MemoryStore::new());
+    let error = plain.advertise(own).await.unwrap_err();
+    assert!(error.is(Reason::Invalid), "{error}");
+    let range = "127.64.0.0/10".parse().unwrap();
+    let ranged =
+        ApiServer::with(MemoryStore::new(), ServerOptions::default().loopback_pod_cidr(range));
+    ranged.advertise(own).await.unwrap();
+    ranged.advertise(own).await.unwrap();
+    for (server, address, fine) in [
+        (&plain, "10.0.0.1", true),
+        (&plain, "127.64.0.1", false),
+        (&ranged, "127.64.0.1", true),
+        (&ranged, "127.0.0.1", false),
+    ] {
+        let client: DynClient = Arc::new(server.client(Identity::admin()));
+        let created = api::<EndpointSlice>(&client).create(slice("a", address)).await;
+        let older = api::<Endpoints>(&client).create(endpoints("a", address)).await;
+        assert_eq!((created.is_ok(), older.is_ok()), (fine, fine), "{address}");
+        if let Err(error) = created {
+            let words = "EndpointSlice.discovery.k8s.io \"a\" is invalid: \
+                endpoints[0].addresses[0]: Invalid value: \"ADDRESS\": may not be in the loopback \
+                range (127.0.0.0/8, ::1/128)";
+            assert_eq!(error.to_string(), words.replace("ADDRESS", address));
+        }
+        let known = api::<Endpoints>(&client).get_opt("kubernetes").await.unwrap();
+        assert_eq!(known.is_some(), std::ptr::eq(server, &ranged));
+    }
 }

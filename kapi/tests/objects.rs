@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kapi::auth::Identity;
 use kapi::{ApiServer, ServerOptions};
-use kcore::client::{Api, DeleteOptions, Deleted, ListOptions, Patch, WatchEvent, WatchOptions};
+use kcore::client::{
+    Api, DeleteOptions, Deleted, DynClient, ListOptions, Patch, WatchEvent, WatchOptions,
+};
 use kcore::clock::Clock;
 use kcore::random::Random;
 use kcore::status::Reason;
@@ -184,4 +187,45 @@ async fn a_generated_name_is_free() {
         assert_eq!(created.metadata.name.as_ref().unwrap().len(), 9);
     }
     assert_eq!(api.list(&ListOptions::default()).await.unwrap().items.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_holds_as_long_as_its_role_and_binding() {
+    let server = server();
+    let admin: DynClient = Arc::new(server.client(Identity::admin()));
+    let roles: Api<Role> = Api::namespaced(Arc::clone(&admin), "default");
+    let bindings: Api<RoleBinding> = Api::namespaced(Arc::clone(&admin), "default");
+    config_maps(&server).create(config_map("a")).await.unwrap();
+    // One client throughout: what it remembers must not outlive the rules.
+    let reader: Api<ConfigMap> = Api::namespaced(
+        Arc::new(server.client(Identity::user("jane", [] as [String; 0]))),
+        "default",
+    );
+    let may = async || match reader.get("a").await {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(error.is(Reason::Forbidden), "{error}");
+            false
+        }
+    };
+    assert!(!may().await);
+    let role = |verb: &str| -> Role {
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "r"}, "rules": [
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": [verb]}]}))
+        .unwrap()
+    };
+    let binding: RoleBinding = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "b"}, "subjects": [{"kind": "User", "name": "jane"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}}))
+    .unwrap();
+    roles.create(role("get")).await.unwrap();
+    assert!(!may().await);
+    bindings.create(binding.clone()).await.unwrap();
+    assert!(may().await && may().await);
+    roles.update(role("list")).await.unwrap();
+    assert!(!may().await);
+    roles.update(role("get")).await.unwrap();
+    assert!(may().await);
+    bindings.delete("b", &DeleteOptions::default()).await.unwrap();
+    assert!(!may().await);
 }

@@ -26,7 +26,8 @@ async fn the_table_follows_the_cluster() {
     let options = ServerOptions::default()
         .clock(Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap()))
         .random(Random::seeded(1))
-        .service_cidr("127.80.0.0/24".parse().unwrap());
+        .service_cidr("127.80.0.0/24".parse().unwrap())
+        .loopback_pod_cidr("127.64.0.0/16".parse().unwrap());
     let api = ApiServer::with(MemoryStore::new(), options);
     let admin: DynClient = Arc::new(api.client(Identity::admin()));
     let programmer = RecordingProgrammer::new();

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
@@ -37,9 +38,15 @@ struct Compiled {
     callers: HashMap<Identity, Arc<Permissions>>,
 }
 
+/// What one caller may do, kept where its requests come from, so that nothing is looked up.
+#[derive(Debug, Default)]
+pub(crate) struct Held(ArcSwapOption<(u64, Arc<Permissions>)>);
+
 /// What one caller may do.
 #[derive(Debug, Default)]
 pub(crate) struct Permissions {
+    /// Everything, whatever the roles say.
+    all: bool,
     /// Everywhere.
     cluster: Rules,
     /// In one namespace.
@@ -74,12 +81,32 @@ impl Rbac {
         Decision::NoOpinion(String::new())
     }
 
-    /// What a caller may do as of now.
-    pub(crate) fn permissions(&self, user: &Identity) -> Arc<Permissions> {
-        let version = self.roles.changes()
+    /// Whether the roles allow a request of a caller whose permissions are held.
+    pub(crate) fn allows(&self, held: &Held, attributes: &Attributes<'_>) -> bool {
+        // The counts only grow, so equal sums are equal states.
+        let version = self.version();
+        if let Some(current) = &*held.0.load()
+            && current.0 == version
+        {
+            return current.1.allow(attributes);
+        }
+        let permissions = self.permissions(attributes.user);
+        let allowed = permissions.allow(attributes);
+        held.0.store(Some(Arc::new((version, permissions))));
+        allowed
+    }
+
+    /// Counts the changes of roles and bindings.
+    fn version(&self) -> u64 {
+        self.roles.changes()
             + self.cluster_roles.changes()
             + self.bindings.changes()
-            + self.cluster_bindings.changes();
+            + self.cluster_bindings.changes()
+    }
+
+    /// What a caller may do as of now.
+    pub(crate) fn permissions(&self, user: &Identity) -> Arc<Permissions> {
+        let version = self.version();
         {
             let mut compiled = self.compiled.lock();
             if compiled.version != version || compiled.callers.len() > MAX_CALLERS {
@@ -99,7 +126,7 @@ impl Rbac {
     }
 
     fn compile(&self, user: &Identity) -> Permissions {
-        let mut permissions = Permissions::default();
+        let mut permissions = Permissions { all: user.is_in(MASTERS), ..Permissions::default() };
         for object in self.cluster_bindings.list(&Part::All, None).0 {
             let Ok(binding) = object.view::<ClusterRoleBinding>() else { continue };
             if applies(binding.subjects.as_deref(), user, "") {
@@ -196,7 +223,8 @@ impl Permissions {
     }
 
     fn allow(&self, attributes: &Attributes<'_>) -> bool {
-        self.cluster.allow(attributes)
+        self.all
+            || self.cluster.allow(attributes)
             || (!attributes.namespace.is_empty()
                 && self
                     .namespaced

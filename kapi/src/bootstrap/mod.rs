@@ -5,6 +5,8 @@ mod roles;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Endpoints;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kcore::client::{Path, WriteOptions};
 use kcore::kind::{Kind, Typed};
 use kcore::name::Resource;
@@ -44,8 +46,17 @@ impl Server {
     /// Publishes where this server is reached, behind the `kubernetes` Service.
     pub(crate) async fn advertise(&self, address: std::net::SocketAddr) -> Result<()> {
         self.ready().await?;
-        self.ensure(objects::kubernetes_endpoints(address)).await?;
-        self.ensure(objects::kubernetes_endpoint_slice(address)).await
+        let (endpoints, slice) =
+            (objects::kubernetes_endpoints(address), objects::kubernetes_endpoint_slice(address));
+        if address.ip().is_loopback() && self.options.loopback_pod_cidr.is_some() {
+            // A cluster that lives on loopback has its server there too, outside the Pods' range.
+            self.create_own(self.row(&Resource::of::<Endpoints>())?, Box::new(endpoints)).await?;
+            return self
+                .create_own(self.row(&Resource::of::<EndpointSlice>())?, Box::new(slice))
+                .await;
+        }
+        self.ensure(endpoints).await?;
+        self.ensure(slice).await
     }
 
     /// Creates an object unless one of its name exists.

@@ -12,7 +12,7 @@ use kcore::selector::FieldSelector;
 use kstore::Value;
 use parking_lot::{Mutex, RwLock};
 
-use super::key::Key;
+use super::key::{Slots, with_key};
 use super::ring::{Change, Cursor, Lagged, Ring, RingLimits, Segment};
 use super::waiters::Applied;
 use crate::registry::Row;
@@ -55,7 +55,7 @@ struct State {
     revision: u64,
     /// By key: `namespace/name`, or `name`.
     ordered: BTreeMap<Arc<str>, Object>,
-    by_key: HashMap<Key, Object>,
+    by_key: Slots,
     by_field: HashMap<(&'static str, String), BTreeMap<Arc<str>, Object>>,
 }
 
@@ -99,6 +99,14 @@ impl KindCache {
 
     pub(crate) fn get(&self, key: &str) -> Option<Object> {
         self.state.read().by_key.get(key.as_bytes()).cloned()
+    }
+
+    /// The object of a name, in a namespace if the kind is namespaced.
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Object> {
+        if !self.row.resource.namespaced {
+            return self.get(name);
+        }
+        with_key(namespace, name, |key| self.state.read().by_key.get(key).cloned())
     }
 
     /// How often the kind has changed since the server started: equal counts, equal state.
@@ -295,7 +303,7 @@ impl State {
         indexed: &'static [&'static str],
     ) -> Option<Object> {
         let key: Arc<str> = key.into();
-        let previous = self.by_key.insert(Key::new(&key), object.clone());
+        let previous = self.by_key.insert(&key, object.clone());
         self.ordered.insert(Arc::clone(&key), object.clone());
         for path in indexed {
             let new = object.meta().field(path);

@@ -77,6 +77,7 @@ fn subresource(row: &Row, sub: Subresource) -> (Vec<&'static str>, String, Strin
         Subresource::Binding => (vec!["create"], kind("Binding", "", "v1")),
         Subresource::Eviction => (vec!["create"], kind("Eviction", "policy", "v1")),
         Subresource::Finalize => (vec!["update"], own),
+        Subresource::Log => (vec!["get"], own),
     };
     (verbs, kind, group, version)
 }

@@ -4,6 +4,7 @@ mod body;
 mod discovery;
 mod document;
 mod health;
+mod log;
 mod negotiate;
 mod path;
 mod respond;

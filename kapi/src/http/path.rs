@@ -117,6 +117,12 @@ impl Query {
         self.get(name).is_some_and(|value| matches!(value, "true" | "1" | "True" | "t"))
     }
 
+    /// A switch, as parameters of logs are: on with any value but `false` and `0`.
+    pub(super) fn switch(&self, name: &str) -> bool {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
     pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &self,
         name: &str,

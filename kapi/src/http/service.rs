@@ -21,7 +21,7 @@ use super::respond::{Writer, json_reply, reply, status_reply, warn, watch_reply}
 use super::{BoxError, RequestBody, ResponseBody, body, discovery, health};
 use crate::api_server::ApiServer;
 use crate::auth::{Attributes, Credentials, Identity};
-use crate::registry::Row;
+use crate::registry::{Row, Subresource};
 use crate::schema::{FieldValidation, validate_fields};
 use crate::server::{Result, Server};
 
@@ -38,7 +38,7 @@ pub struct PeerCertificate(pub Arc<[u8]>);
 /// An API server as a `tower::Service` over HTTP requests.
 #[derive(Debug, Clone)]
 pub struct ApiService {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     /// Whom every request is from; otherwise its credentials tell.
     identity: Option<Arc<Identity>>,
 }
@@ -102,12 +102,12 @@ where
 }
 
 /// What is known of a request once its head has been read.
-struct Head {
+pub(super) struct Head {
     method: Method,
     path: String,
-    query: Query,
+    pub(super) query: Query,
     headers: HeaderMap,
-    user: Arc<Identity>,
+    pub(super) user: Arc<Identity>,
 }
 
 impl ApiService {
@@ -325,7 +325,9 @@ impl ApiService {
         let resource = row.resource.clone();
         let path = path_of(&resource, target);
         let collection = target.name.is_empty();
+        let log = row.subresource(&target.subresource) == Some(Subresource::Log);
         match (&head.method, collection) {
+            (&Method::GET | &Method::HEAD, false) if log => self.log(head, path).await,
             (&Method::GET | &Method::HEAD, _) => self.read(head, &row, target, path).await,
             (&Method::POST, _) | (&Method::PUT, false) => self.write(head, &row, path, body).await,
             (&Method::PATCH, false) => self.patch(head, &row, path, body).await,

@@ -21,6 +21,7 @@ const PATCH_FORMS: [&str; 3] = [
 enum Action {
     Create,
     Read,
+    ReadLog,
     List,
     Replace,
     Patch,
@@ -33,7 +34,7 @@ impl Action {
     const fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Create => ("post", "post", "create"),
-            Self::Read => ("get", "get", "read"),
+            Self::Read | Self::ReadLog => ("get", "get", "read"),
             Self::List => ("get", "list", "list"),
             Self::Replace => ("put", "put", "replace"),
             Self::Patch => ("patch", "patch", "patch"),
@@ -107,6 +108,7 @@ fn subresource<'a>(row: &'a Row, sub: Subresource, name: &str) -> (Speech<'a>, &
     let actions: &[Action] = match sub {
         Subresource::Binding | Subresource::Eviction => &[Action::Create],
         Subresource::Finalize => &[Action::Replace],
+        Subresource::Log => &[Action::ReadLog],
         _ => &[Action::Read, Action::Replace, Action::Patch],
     };
     let name = format!("{name}{}", capitalized(sub.name()));
@@ -166,7 +168,7 @@ impl Speech<'_> {
             Action::Delete | Action::DeleteCollection => {
                 json!({"content": content(&["*/*"], &name_of::<DeleteOptions>())})
             }
-            Action::Read | Action::List => return operation,
+            Action::Read | Action::ReadLog | Action::List => return operation,
         };
         operation["requestBody"] = body;
         operation
@@ -178,6 +180,7 @@ impl Speech<'_> {
         let (codes, schema): (&[&str], &str) = match action {
             Action::Create => (&["200", "201", "202"], &self.schema),
             Action::Replace | Action::Patch => (&["200", "201"], &self.schema),
+            Action::ReadLog => return log_responses(),
             Action::Read => (&["200"], &self.schema),
             Action::List => (&["200"], &list),
             Action::Delete => (&["200", "202"], &status),
@@ -197,6 +200,36 @@ impl Speech<'_> {
         responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
         Value::Object(responses)
     }
+}
+
+/// A log is text, whatever the media type is called.
+fn log_responses() -> Value {
+    let text = json!({"schema": {"type": "string"}});
+    let forms = ["text/plain", "application/json", "application/yaml"];
+    let content: Map<String, Value> =
+        forms.iter().map(|form| ((*form).to_owned(), text.clone())).collect();
+    json!({
+        "200": {"description": "OK", "content": content},
+        "401": {"description": "Unauthorized"}})
+}
+
+fn log_parameters() -> [Value; 10] {
+    [
+        query("container", "string", "Which container; the only one if empty."),
+        query("follow", "boolean", "Whether the log is followed as it grows."),
+        query(
+            "insecureSkipTLSVerifyBackend",
+            "boolean",
+            "Whether the certificate of the node's agent goes unchecked.",
+        ),
+        query("limitBytes", "integer", "How many bytes are sent at most."),
+        query("previous", "boolean", "Whether the log is that of the container before."),
+        query("sinceSeconds", "integer", "How old lines are at most, in seconds."),
+        query("sinceTime", "string", "From which time on lines are sent, RFC 3339."),
+        query("stream", "string", "Which stream: All, Stdout or Stderr."),
+        query("tailLines", "integer", "How many lines from the end are sent."),
+        query("timestamps", "boolean", "Whether each line begins with its time."),
+    ]
 }
 
 fn content(forms: &[&str], schema: &str) -> Value {
@@ -230,6 +263,7 @@ fn parameters(action: Action) -> Value {
     let mut all = Vec::new();
     match action {
         Action::Read => {}
+        Action::ReadLog => all.extend(log_parameters()),
         Action::Create | Action::Replace | Action::Patch => {
             all.push(dry_run);
             all.push(query("fieldManager", "string", "Who manages the fields that are written."));

@@ -75,6 +75,10 @@ fn operations_carry_what_kubectl_looks_for() {
     let gvk = json!({"group": "", "version": "v1", "kind": "Pod"});
     assert_eq!(patch["x-kubernetes-group-version-kind"], gvk);
     assert_eq!(patch["operationId"], "patchCoreV1NamespacedPod");
+    let log = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/log"]["get"];
+    assert_eq!(log["operationId"], "readCoreV1NamespacedPodLog");
+    assert!(names(log).contains(&"tailLines".to_owned()));
+    assert_eq!(log["responses"]["200"]["content"]["text/plain"]["schema"]["type"], "string");
     let pods = &core["paths"]["/api/v1/namespaces/{namespace}/pods"];
     assert_eq!(pods["delete"]["operationId"], "deleteCoreV1CollectionNamespacedPod");
     assert!(names(&pods["get"]).contains(&"labelSelector".to_owned()));

@@ -12,6 +12,7 @@ use kcore::collections::HashMap;
 use kcore::kind::Typed;
 use kcore::name::Resource;
 
+use crate::loopback::LoopbackCidr;
 use crate::openapi::Documents;
 
 pub(crate) use row::{Row, ScalePart, StatusPart, Subresource, Verbs, cast, cast_mut};
@@ -27,11 +28,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The built-in kinds.
+    /// The built-in kinds, as a server without options has them.
+    #[cfg(test)]
     pub(crate) fn built_in() -> Self {
+        Self::new(None)
+    }
+
+    /// The built-in kinds. Endpoints may have loopback addresses of one range.
+    pub(crate) fn new(loopback: Option<LoopbackCidr>) -> Self {
         let mut this =
             Self { rows: Vec::new(), by_plural: HashMap::default(), openapi: Documents::default() };
-        for (number, mut row) in table::rows().into_iter().enumerate() {
+        for (number, mut row) in table::rows(loopback).into_iter().enumerate() {
             row.number = number;
             let plural = row.resource.plural.clone().into_owned();
             this.by_plural.entry(plural).or_default().push(this.rows.len());

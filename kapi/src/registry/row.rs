@@ -38,9 +38,19 @@ pub(crate) enum Subresource {
     Resize,
     /// `approval` of a certificate signing request.
     Approval,
+    /// `log` of a Pod's container, read from its node.
+    Log,
 }
 
 impl Subresource {
+    /// Whether it is read as an object: as its own, or as the object's scale.
+    pub(crate) const fn is_readable(self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval
+        )
+    }
+
     /// Its name in paths.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -52,6 +62,7 @@ impl Subresource {
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
             Self::Approval => "approval",
+            Self::Log => "log",
         }
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
 use super::row::StoredAs;
 use super::{Row, ScalePart, StatusPart, Subresource, cast, cast_mut};
+use crate::loopback::LoopbackCidr;
 use crate::strategy;
 
 /// A row; `spec` counts generations over that member, `status` keeps that member apart.
@@ -49,9 +50,9 @@ macro_rules! counted {
 }
 
 /// Every built-in kind.
-pub(super) fn rows() -> Vec<Row> {
+pub(super) fn rows(loopback: Option<LoopbackCidr>) -> Vec<Row> {
     [
-        core_rows(),
+        core_rows(loopback),
         workload_rows(),
         policy_rows(),
         network_rows(),
@@ -65,12 +66,12 @@ pub(super) fn rows() -> Vec<Row> {
     .collect()
 }
 
-fn core_rows() -> Vec<Row> {
+fn core_rows(loopback: Option<LoopbackCidr>) -> Vec<Row> {
     use Subresource as Sub;
     vec![
         row!(core::v1::ComponentStatus).short("cs"),
         row!(core::v1::ConfigMap).short("cm").strategy(strategy::ConfigMapStrategy),
-        row!(core::v1::Endpoints).short("ep").strategy(strategy::EndpointsStrategy),
+        row!(core::v1::Endpoints).short("ep").strategy(strategy::EndpointsStrategy { loopback }),
         row!(core::v1::Event).short("ev").strategy(strategy::CoreEventStrategy),
         row!(core::v1::LimitRange).short("limits"),
         row!(core::v1::Namespace, status)
@@ -87,6 +88,7 @@ fn core_rows() -> Vec<Row> {
             .sub(Sub::Eviction)
             .sub(Sub::EphemeralContainers)
             .sub(Sub::Resize)
+            .sub(Sub::Log)
             .strategy(strategy::PodStrategy),
         row!(core::v1::PodTemplate),
         row!(core::v1::ReplicationController, status, counted, scale).short("rc").category("all"),
@@ -104,7 +106,7 @@ fn core_rows() -> Vec<Row> {
             from_stored: strategy::convert::event_from_core,
         }),
         row!(coordination::v1::Lease).strategy(strategy::LeaseStrategy),
-        row!(discovery::v1::EndpointSlice).strategy(strategy::EndpointSliceStrategy),
+        row!(discovery::v1::EndpointSlice).strategy(strategy::EndpointSliceStrategy { loopback }),
     ]
 }
 

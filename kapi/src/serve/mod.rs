@@ -3,10 +3,12 @@
 mod files;
 mod kubeconfig;
 mod listener;
+mod nodes;
 mod pki;
 
 pub use kubeconfig::kubeconfig;
 pub use listener::{HttpsServer, Listener};
+pub use nodes::HttpsNodes;
 pub use pki::{Certificate, ClusterCa};
 
 /// Why a server cannot listen. Each says what to do about it.

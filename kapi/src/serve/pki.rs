@@ -118,12 +118,7 @@ impl ClusterCa {
         now: Timestamp,
     ) -> Result<Certificate, ServeError> {
         let mut params = params(name, &[], now, LEAF_YEARS)?;
-        for name in names {
-            let name = (*name).try_into().map_err(unusable)?;
-            params.subject_alt_names.push(SanType::DnsName(name));
-        }
-        let addresses = addresses.iter().map(|address| SanType::IpAddress(*address));
-        params.subject_alt_names.extend(addresses);
+        add_names(&mut params, names.iter().copied(), addresses)?;
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
@@ -141,6 +136,42 @@ impl ClusterCa {
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// The certificate with which an API server is known to node agents.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn kubelet_client(&self, now: Timestamp) -> Result<Certificate, ServeError> {
+        self.client("kube-apiserver-kubelet-client", &["system:masters"], now)
+    }
+
+    /// The certificate with which a node's agent is known to the API server.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn node_client(&self, node: &str, now: Timestamp) -> Result<Certificate, ServeError> {
+        self.client(&format!("system:node:{node}"), &["system:nodes"], now)
+    }
+
+    /// The certificate with which a node's agent serves: under the node's name, further names and
+    /// addresses.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping/#certificate-rotation>
+    ///
+    /// # Errors
+    /// If a name is none a certificate can carry.
+    pub fn node_server(
+        &self,
+        node: &str,
+        names: &[&str],
+        addresses: &[IpAddr],
+        now: Timestamp,
+    ) -> Result<Certificate, ServeError> {
+        let subject = format!("system:node:{node}");
+        let mut params = params(&subject, &["system:nodes"], now, LEAF_YEARS)?;
+        let others = names.iter().copied().filter(|name| *name != node);
+        add_names(&mut params, std::iter::once(node).chain(others), addresses)?;
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     fn sign(
         &self,
         mut params: CertificateParams,
@@ -154,6 +185,21 @@ impl ClusterCa {
         let certificate = params.signed_by(&pair, &self.issuer).map_err(unusable)?;
         Ok(Certificate { certificate_pem: certificate.pem(), key_pem: pair.serialize_pem() })
     }
+}
+
+/// Adds the names and addresses under which a server is reached.
+fn add_names<'a>(
+    params: &mut CertificateParams,
+    names: impl Iterator<Item = &'a str>,
+    addresses: &[IpAddr],
+) -> Result<(), ServeError> {
+    for name in names {
+        let name = name.try_into().map_err(unusable)?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    let addresses = addresses.iter().map(|address| SanType::IpAddress(*address));
+    params.subject_alt_names.extend(addresses);
+    Ok(())
 }
 
 fn params(

@@ -8,7 +8,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
-use super::commit::Outcome;
+use super::commit::{Extras, Outcome};
 use super::decode::{encode, present};
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -108,8 +108,21 @@ impl Server {
         unreachable!("the loop ends by returning")
     }
 
-    /// Sets what only the server sets, and validates.
-    fn prepare_create(&self, row: &Row, typed: &mut dyn Typed) -> Result<()> {
+    /// Stores an object of the server's own as it is, unless one of its name exists: what its
+    /// kind's rules keep others from writing.
+    pub(crate) async fn create_own(&self, row: &Row, mut typed: Box<dyn Typed>) -> Result<()> {
+        row.strategy.apply_defaults(&mut *typed);
+        self.stamp(row, &mut *typed);
+        let meta = typed.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let key = row.key(namespace, meta.name.as_deref().unwrap_or_default());
+        let encoded = encode(row, typed)?;
+        self.commit(&key, &encoded, 0, Extras::default()).await?;
+        Ok(())
+    }
+
+    /// Sets what only the server sets.
+    fn stamp(&self, row: &Row, typed: &mut dyn Typed) {
         let now = self.options.clock.now();
         let meta = typed.meta_mut();
         meta.uid = Some(self.options.random.uuid());
@@ -123,6 +136,11 @@ impl Server {
             (status.clear)(typed);
         }
         row.strategy.prepare_create(typed);
+    }
+
+    /// Sets what only the server sets, and validates.
+    fn prepare_create(&self, row: &Row, typed: &mut dyn Typed) -> Result<()> {
+        self.stamp(row, typed);
         let mut errors = FieldErrors::default();
         let check_name = |name: &str| row.strategy.check_name(name);
         validate_meta(typed.meta(), row.resource.namespaced, check_name, &mut errors);

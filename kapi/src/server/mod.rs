@@ -7,6 +7,7 @@ mod create;
 mod decode;
 mod delete;
 mod evict;
+mod log;
 mod options;
 mod patch;
 mod read;
@@ -27,6 +28,7 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 pub(crate) use decode::typed_of;
+pub(crate) use log::LogOptions;
 pub use options::ServerOptions;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};
@@ -55,7 +57,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(store: Arc<dyn Store>, options: ServerOptions) -> Self {
-        let registry = Registry::built_in();
+        let registry = Registry::new(options.loopback_pod_cidr);
         let cache = Arc::new(Cache::new(&registry));
         let rbac = Rbac::new(&registry, &cache);
         Self {
@@ -141,17 +143,7 @@ impl Server {
     }
 
     async fn authorize_path(&self, user: &Identity, verb: &str, path: Path<'_>) -> Result<()> {
-        self.authorize(&Attributes {
-            user,
-            verb,
-            group: &path.resource.group,
-            resource: &path.resource.plural,
-            subresource: path.subresource,
-            namespace: namespace_of(path),
-            name: path.name,
-            path: "",
-        })
-        .await
+        self.authorize(&attributes(user, verb, path)).await
     }
 
     fn plugins(&self) -> &[Arc<dyn AdmissionPlugin>] {
@@ -180,6 +172,20 @@ impl ClusterView for Server {
             .and_then(|row| self.cache.of(self.registry.storage_row(row)))
             .map(|kind| kind.list(&part, None).0)
             .unwrap_or_default()
+    }
+}
+
+/// What a request for a resource wants to do.
+fn attributes<'a>(user: &'a Identity, verb: &'a str, path: Path<'a>) -> Attributes<'a> {
+    Attributes {
+        user,
+        verb,
+        group: &path.resource.group,
+        resource: &path.resource.plural,
+        subresource: path.subresource,
+        namespace: namespace_of(path),
+        name: path.name,
+        path: "",
     }
 }
 

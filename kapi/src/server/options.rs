@@ -8,6 +8,8 @@ use kcore::random::Random;
 
 use crate::admission::{AdmissionPlugin, stock};
 use crate::auth::{Authenticator, Authorizer};
+use crate::loopback::LoopbackCidr;
+use crate::nodes::{AddressType, NodeConnector};
 use crate::service_cidr::ServiceCidr;
 
 /// Options of an API server.
@@ -23,6 +25,9 @@ pub struct ServerOptions {
     pub(crate) shared_store: bool,
     pub(crate) service_cidr: ServiceCidr,
     pub(crate) node_ports: RangeInclusive<u16>,
+    pub(crate) nodes: Option<Arc<dyn NodeConnector>>,
+    pub(crate) node_addresses: Vec<AddressType>,
+    pub(crate) loopback_pod_cidr: Option<LoopbackCidr>,
 }
 
 impl Default for ServerOptions {
@@ -37,6 +42,9 @@ impl Default for ServerOptions {
             shared_store: false,
             service_cidr: ServiceCidr::default(),
             node_ports: 30_000..=32_767,
+            nodes: None,
+            node_addresses: AddressType::PREFERRED.to_vec(),
+            loopback_pod_cidr: None,
         }
     }
 }
@@ -102,6 +110,29 @@ impl ServerOptions {
     #[must_use]
     pub fn node_ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.node_ports = ports;
+        self
+    }
+
+    /// Reaches the agents of nodes through this connector: logs need it.
+    #[must_use]
+    pub fn nodes(mut self, connector: impl NodeConnector) -> Self {
+        self.nodes = Some(Arc::new(connector));
+        self
+    }
+
+    /// Reaches a node's agent at the first of these types of address that its Node has, instead of
+    /// in the order of [`AddressType::PREFERRED`].
+    #[must_use]
+    pub fn node_addresses(mut self, preferred: impl IntoIterator<Item = AddressType>) -> Self {
+        self.node_addresses = preferred.into_iter().collect();
+        self
+    }
+
+    /// Lets endpoints of Services have loopback addresses of this range, which Pods of a cluster
+    /// without root have. Without it none may, as everywhere.
+    #[must_use]
+    pub fn loopback_pod_cidr(mut self, cidr: LoopbackCidr) -> Self {
+        self.loopback_pod_cidr = Some(cidr);
         self
     }
 

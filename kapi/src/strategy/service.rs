@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{FieldErrors, FieldPath, KindStrategy, meta};
+use crate::loopback::LoopbackCidr;
 
 /// The cluster address of a headless Service.
 pub(crate) const NONE: &str = "None";
@@ -248,7 +249,10 @@ fn validate_ports(ports: &[ServicePort], kind: &str, spec: &FieldPath, errors: &
 
 /// Rules of Endpoints.
 #[derive(Debug)]
-pub(crate) struct EndpointsStrategy;
+pub(crate) struct EndpointsStrategy {
+    /// The loopback addresses that endpoints may have.
+    pub(crate) loopback: Option<LoopbackCidr>,
+}
 
 impl KindStrategy for EndpointsStrategy {
     type Object = Endpoints;
@@ -275,28 +279,51 @@ impl KindStrategy for EndpointsStrategy {
             for (list, all) in [("addresses", ready), ("notReadyAddresses", waiting)] {
                 for (at, address) in all.iter().enumerate() {
                     let field = field.child(list).index(at).child("ip");
-                    validate_address(&field, &address.ip, errors);
+                    validate_address(&field, &address.ip, self.loopback, errors);
                 }
             }
         }
     }
 }
 
-fn validate_address(field: &FieldPath, address: &str, errors: &mut FieldErrors) {
-    let detail = match address.parse::<IpAddr>() {
-        Err(_) => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-        Ok(address) if address.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)",
-        Ok(address) if address.is_multicast() => {
-            "may not be in the multicast range (224.0.0.0/24, ff02::/10)"
-        }
-        Ok(_) => return,
+/// Refuses addresses that are not an endpoint's own. Traffic to them would reach whoever sends it,
+/// or its host: that is how the check came to be.
+fn validate_address(
+    field: &FieldPath,
+    text: &str,
+    loopback: Option<LoopbackCidr>,
+    errors: &mut FieldErrors,
+) {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        return errors.invalid(field, text, detail);
     };
-    errors.invalid(field, address, detail);
+    // An IPv4 address in IPv6's clothes is the same address.
+    let address = address.to_canonical();
+    let (link_local, multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    let detail = if address.is_unspecified() {
+        format!("may not be unspecified ({text})")
+    } else if address.is_loopback() && !loopback.is_some_and(|range| range.contains(address)) {
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()
+    } else if link_local {
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()
+    } else if multicast {
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()
+    } else {
+        return;
+    };
+    errors.invalid(field, text, detail);
 }
 
 /// Rules of EndpointSlices.
 #[derive(Debug)]
-pub(crate) struct EndpointSliceStrategy;
+pub(crate) struct EndpointSliceStrategy {
+    /// The loopback addresses that endpoints may have.
+    pub(crate) loopback: Option<LoopbackCidr>,
+}
 
 impl KindStrategy for EndpointSliceStrategy {
     type Object = EndpointSlice;
@@ -328,7 +355,7 @@ impl KindStrategy for EndpointSliceStrategy {
             }
             for (at, address) in endpoint.addresses.iter().enumerate() {
                 if object.address_type != "FQDN" {
-                    validate_address(&field.index(at), address, errors);
+                    validate_address(&field.index(at), address, self.loopback, errors);
                 }
             }
         }
@@ -350,5 +377,44 @@ impl KindStrategy for EndpointSliceStrategy {
             let field = FieldPath::new("addressType");
             errors.invalid(&field, &new.address_type, "field is immutable");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_on_nobody_elses_loopback_or_link() {
+        let range: LoopbackCidr = "127.64.0.0/10".parse().unwrap();
+        let check = |address: &str, loopback: Option<LoopbackCidr>| {
+            let mut errors = FieldErrors::default();
+            validate_address(&FieldPath::new("ip"), address, loopback, &mut errors);
+            errors.into_causes().pop().map(|cause| cause.message)
+        };
+        for (address, words) in [
+            ("10.0.0.1", None),
+            ("fd00::1", None),
+            ("239.1.1.1", None),
+            ("x", Some("must be a valid IP address")),
+            ("0.0.0.0", Some("\"0.0.0.0\": may not be unspecified (0.0.0.0)")),
+            ("::", Some("may not be unspecified (::)")),
+            ("127.0.0.1", Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")),
+            ("127.64.0.1", Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")),
+            ("::1", Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")),
+            ("::ffff:127.0.0.1", Some("loopback range")),
+            ("169.254.0.1", Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")),
+            ("fe80::1", Some("may not be in the link-local range")),
+            ("224.0.0.1", Some("link-local multicast range (224.0.0.0/24, ff02::/10)")),
+            ("ff02::1", Some("may not be in the link-local multicast range")),
+        ] {
+            let found = check(address, None).unwrap_or_default();
+            match words {
+                Some(words) => assert!(found.contains(words), "{address}: {found}"),
+                None => assert_eq!(found, "", "{address}"),
+            }
+        }
+        assert_eq!(check("127.64.0.1", Some(range)), None);
+        assert!(check("127.0.0.1", Some(range)).is_some(), "the range alone is let through");
     }
 }
