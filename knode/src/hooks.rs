@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
 
+use crate::pod::described;
 use crate::probe::{self, Scheme, Target};
 use crate::runtime::{ExecOptions, ExecOutput};
 use crate::{Error, Result};
@@ -31,7 +32,7 @@ pub async fn run_hook(
     target: Target<'_>,
 ) -> Result<()> {
     let failed = |what: String, why: String| {
-        let (name, pod) = (&container.name, shown(pod));
+        let (name, pod) = (&container.name, described(pod));
         let message = format!("{what} for Container {name:?} in Pod {pod:?} failed - {why}");
         Err(Error::Hook { message })
     };
@@ -60,14 +61,6 @@ pub async fn run_hook(
     let name = if handler.tcp_socket.is_some() { "tcpSocket" } else { "none" };
     let message = format!("Cannot run handler: invalid handler: {name}");
     Err(Error::Hook { message })
-}
-
-/// A pod as upstream's logs name it.
-fn shown(pod: &Pod) -> String {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let metadata = &pod.metadata;
-    let (name, namespace) = (text(&metadata.name), text(&metadata.namespace));
-    format!("{name}_{namespace}({})", text(&metadata.uid))
 }
 
 /// Runs a command to its end, or returns why it failed and what it wrote.

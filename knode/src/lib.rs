@@ -5,6 +5,8 @@
 //!
 //! | module | is |
 //! | --- | --- |
+//! | [`agent`] | the node agent: registration, pod workers, probes, status |
+//! | [`pod`] | what to do for a pod and what to say of it, as plain functions |
 //! | [`runtime`] | the seam, split as [CRI] splits it |
 //! | [`process`] | a container is a host process behind a shim; survives its agent |
 //! | [`fake`] | scripted containers in memory, for simulation |
@@ -22,6 +24,7 @@
 //! read a Pod's handlers; [`sources`], [`env`](mod@env) and [`volume`] decide what
 //! containers see. What is deliberately absent: an HTTP server.
 
+pub mod agent;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod env;
@@ -29,12 +32,14 @@ mod error;
 pub mod fake;
 pub mod hooks;
 pub mod logs;
+pub mod pod;
 pub mod probe;
 pub mod process;
 pub mod runtime;
 pub mod sources;
 pub mod volume;
 
+pub use agent::{AgentOptions, NodeAgent};
 pub use error::{Error, Result};
 
 #[cfg(doctest)]
