@@ -1,1 +1,5 @@
-//! What the examples share.
+//! What the examples share: the program their pods run, the tour, a small HTTP client.
+
+pub mod hello;
+pub mod http;
+pub mod tour;
