@@ -232,7 +232,8 @@ mod tests {
         check(
             "metadata.labels['a b']",
             None,
-            "f.fieldPath: invalid key subscript in metadata.labels['a b']: must be a qualified name",
+            "f.fieldPath: invalid key subscript in metadata.labels['a b']: must be a qualified \
+             name",
         );
         check(
             "metadata.labels['x'",

@@ -70,7 +70,8 @@ fn config_maps_become_files() {
     let nope = json!({"items": [{"key": "nope", "path": "x"}]});
     refuse(
         map(nope.clone()),
-        "spec.volumes[1].configMap.items[0].key: configmap references non-existent config key: nope",
+        "spec.volumes[1].configMap.items[0].key: configmap references non-existent config key: \
+         nope",
     );
     let mut optional = nope;
     optional["optional"] = json!(true);
@@ -105,7 +106,10 @@ fn fields_of_the_pod_become_files() {
     ]);
     let expect = "cpu=2000(440) labels=app=\"web\"(644) memory=1024(644)";
     check_files(json!({"downwardAPI": {"items": items}}), expect, false);
-    let field = |path: &str| json!({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": path}}]}});
+    let field = |path: &str| {
+        let item = json!({"path": "x", "fieldRef": {"fieldPath": path}});
+        json!({"downwardAPI": {"items": [item]}})
+    };
     refuse(
         field("status.podIP"),
         "spec.volumes[1].downwardAPI.items[0].fieldRef.fieldPath: unsupported fieldPath: \
