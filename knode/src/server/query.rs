@@ -68,4 +68,18 @@ mod tests {
         check("/containerLogs/ns/p%2Fq/c", &["containerLogs", "ns", "p/q", "c"]);
         assert_eq!(segments("/%ff"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn strangers_text_never_panics_x10(text in ".*", number in -3i64..100) {
+            let _ = segments(&text);
+            let _ = Query::parse(&text).flag(&text);
+            for name in ["tail", "tailLines", "limitBytes", "sinceSeconds", "sinceTime", "stream"] {
+                for value in [&text, &number.to_string(), &i64::MAX.to_string()] {
+                    let query = Query::parse(&format!("{name}={value}"));
+                    let _ = super::super::logs::compute_log_request(&query, Default::default());
+                }
+            }
+        }
+    }
 }

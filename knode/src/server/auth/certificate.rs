@@ -69,4 +69,15 @@ mod tests {
         assert_eq!(read_peer(&certificate(Some(""), &["g"])), None);
         assert_eq!(read_peer(b"no certificate"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_certificate_never_panics_x10(at in 0usize..4096, byte in 0u8..=255) {
+            let mut der = certificate(Some("a"), &["b"]);
+            let at = at % der.len();
+            der[at] = byte;
+            let _ = read_peer(&der);
+            let _ = read_peer(&der[..at]);
+        }
+    }
 }
