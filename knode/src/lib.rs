@@ -16,13 +16,15 @@
 //! | [`env`](mod@env) | a container's environment and command, as plain functions |
 //! | [`volume`] | a pod's volumes on the host, and a container's mounts of them |
 //! | [`hooks`] | what a container runs after its start and before its stop |
+//! | `server` | the kubelet's HTTPS API (feature `server`) |
 //! | `conformance` | the suite that every [`runtime::Runtime`] runs (feature `conformance`) |
 //!
 //! [CRI]: https://kubernetes.io/docs/concepts/containers/cri/
 //!
 //! The seam, its backends and [`logs`] know no Kubernetes API object; [`probe`] and [`hooks`]
 //! read a Pod's handlers; [`sources`], [`env`](mod@env) and [`volume`] decide what
-//! containers see. What is deliberately absent: an HTTP server.
+//! containers see; `server` shows them. What is deliberately absent: any other way to the cluster
+//! than [`kcore::client::Client`].
 
 pub mod agent;
 #[cfg(feature = "conformance")]
@@ -36,6 +38,8 @@ pub mod pod;
 pub mod probe;
 pub mod process;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod sources;
 pub mod volume;
 

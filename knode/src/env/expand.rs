@@ -116,6 +116,18 @@ mod tests {
         check("echo $(A) $$PATH ${B}", "echo a $PATH ${B}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_expanded_without_loss(text in "[$()aü ]*") {
+            // With nothing known only `$$` changes, and a doubled text comes back whole.
+            let doubled = text.replace('$', "$$");
+            assert_eq!(expand(&doubled, |_| None), text);
+            if !text.contains("$$") {
+                assert_eq!(expand(&text, |_| None), text);
+            }
+        }
+    }
+
     #[test]
     fn commands_and_arguments_are_expanded_apart() {
         let container = Container {

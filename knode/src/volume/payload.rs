@@ -231,6 +231,17 @@ mod tests {
         assert!(clean_path(&deep).unwrap_err().contains("4096 characters"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_path_leads_out_x7(path in "[./a]{0,12}") {
+            if let Ok(path) = clean_path(&path) {
+                let parts = std::path::Path::new(&path).components();
+                let mut parts = parts.map(|part| matches!(part, std::path::Component::Normal(_)));
+                assert!(parts.all(|normal| normal), "{path}");
+            }
+        }
+    }
+
     #[test]
     fn a_file_is_never_below_another() {
         let check = |paths: &[&str], expect: &str| {
