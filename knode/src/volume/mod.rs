@@ -8,7 +8,7 @@
 //!
 //! Nothing is mounted, as that takes rights a node may not have: an `emptyDir` of medium `Memory`
 //! and a Secret are plain directories. A directory that holds a Secret is readable by its owner
-//! alone (X8); the files have the mode the pod asks for.
+//! alone, and by the pod's `fsGroup` if it has one (X8); the files have the mode the pod asks for.
 
 mod host_path;
 mod mounts;
@@ -25,7 +25,7 @@ pub use host_path::HostPathType;
 pub use mounts::{PlannedMount, compute_mounts};
 pub use payload::{FileProjection, MAX_FILE_NAME_BYTES, MAX_PATH_BYTES, Payload};
 pub use plan::{
-    Content, DEFAULT_FILE_MODE, Medium, Privacy, VolumePlan, plan_volume, plan_volumes,
+    Access, Content, DEFAULT_FILE_MODE, Medium, Privacy, VolumePlan, plan_volume, plan_volumes,
 };
 pub use sub_path::{MAX_RESOLVE_ATTEMPTS, open_sub_path};
 pub use volumes::{ContainerMounts, SubPaths, Volumes};

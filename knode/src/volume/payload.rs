@@ -52,6 +52,11 @@ impl Payload {
         &self.files
     }
 
+    /// Adds permission bits to every file.
+    pub(super) fn allow(&mut self, mode: u32) {
+        self.files.values_mut().for_each(|file| file.mode |= mode);
+    }
+
     /// Puts a file at `path`; one that is there is replaced, as later sources win.
     ///
     /// # Errors

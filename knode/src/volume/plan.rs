@@ -32,15 +32,20 @@ pub struct VolumePlan {
 #[non_exhaustive]
 pub enum Content {
     /// Nothing at first; containers write to it.
-    Empty(Medium),
+    Empty {
+        /// What it should be on.
+        medium: Medium,
+        /// The pod's `fsGroup`, which it belongs to.
+        group: Option<u32>,
+    },
     /// Files that the API decides about, of the plugin with this directory name.
     Files {
         /// As `kubernetes.io~configmap`.
         plugin: &'static str,
         /// The files.
         payload: Payload,
-        /// Whether a Secret may be among them.
-        privacy: Privacy,
+        /// Who may look at them.
+        access: Access,
     },
     /// Something of the host.
     Host {
@@ -56,7 +61,7 @@ impl Content {
     #[must_use]
     pub fn plugin(&self) -> Option<&'static str> {
         match self {
-            Self::Empty(_) => Some("kubernetes.io~empty-dir"),
+            Self::Empty { .. } => Some("kubernetes.io~empty-dir"),
             Self::Files { plugin, .. } => Some(plugin),
             Self::Host { .. } => None,
         }
@@ -73,7 +78,29 @@ pub enum Medium {
     Memory,
 }
 
-/// Who may look into a volume.
+/// Who may look into a volume of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Whether a Secret may be in it.
+    pub privacy: Privacy,
+    /// The pod's `fsGroup`, which its files belong to and which can read them.
+    /// <https://kubernetes.io/docs/tasks/configure-pod-container/security-context/>
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// The mode of its directories.
+    #[must_use]
+    pub fn directory_mode(self) -> u32 {
+        let mode = match self.privacy {
+            Privacy::Shared => 0o755,
+            Privacy::Private => 0o700,
+        };
+        mode | self.group.map_or(0, |_| GROUP_DIRECTORY_MODE)
+    }
+}
+
+/// Who may look into a volume, besides its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
     /// Whoever the files' modes let.
@@ -81,6 +108,11 @@ pub enum Privacy {
     /// The owner alone: a Secret may be in it.
     Private,
 }
+
+/// What a pod's group may do with a directory; what is made in it belongs to the group too.
+const GROUP_DIRECTORY_MODE: u32 = 0o2550;
+/// What a pod's group may do with a file of the API's.
+const GROUP_FILE_MODE: u32 = 0o440;
 
 /// The plan of each volume that a container of the pod mounts, or why there is none. Volumes that
 /// nobody mounts are left alone, as upstream does.
@@ -122,9 +154,13 @@ pub fn plan_volume(
     sources: &PodSources,
     facts: &PodFacts,
 ) -> Result<VolumePlan> {
-    let planner = Planner { pod, sources, facts };
+    let group = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()?.fs_group);
+    let group = group.and_then(|group| u32::try_from(group).ok());
+    let planner = Planner { pod, sources, facts, group };
     let content = if let Some(empty) = &volume.empty_dir {
-        empty_dir(empty.medium.as_deref().unwrap_or_default(), &format!("{field}.emptyDir"))?
+        let medium = empty.medium.as_deref().unwrap_or_default();
+        let medium = medium_of(medium, &format!("{field}.emptyDir"))?;
+        Content::Empty { medium, group }
     } else if let Some(map) = &volume.config_map {
         planner.config_map(map, &format!("{field}.configMap"))?
     } else if let Some(secret) = &volume.secret {
@@ -135,7 +171,7 @@ pub fn plan_volume(
         let items = downward.items.as_deref().unwrap_or_default();
         let field = format!("{field}.downwardAPI");
         add_downward_api(&mut payload, items, mode, (pod, facts), &field)?;
-        files("kubernetes.io~downward-api", payload, Privacy::Shared)
+        planner.files("kubernetes.io~downward-api", payload, Privacy::Shared)
     } else if let Some(projected) = &volume.projected {
         planner.projected(projected, &format!("{field}.projected"))?
     } else if let Some(host) = &volume.host_path {
@@ -146,14 +182,10 @@ pub fn plan_volume(
     Ok(VolumePlan { name: volume.name.clone(), content })
 }
 
-fn files(plugin: &'static str, payload: Payload, privacy: Privacy) -> Content {
-    Content::Files { plugin, payload, privacy }
-}
-
-fn empty_dir(medium: &str, field: &str) -> Result<Content> {
+fn medium_of(medium: &str, field: &str) -> Result<Medium> {
     match medium {
-        "" => Ok(Content::Empty(Medium::Default)),
-        "Memory" => Ok(Content::Empty(Medium::Memory)),
+        "" => Ok(Medium::Default),
+        "Memory" => Ok(Medium::Memory),
         other => Err(Error::InvalidConfig {
             field: format!("{field}.medium"),
             reason: format!("{other:?} is not supported by this node, use \"\" or \"Memory\""),
@@ -195,9 +227,18 @@ struct Planner<'a> {
     pod: &'a Pod,
     sources: &'a PodSources,
     facts: &'a PodFacts,
+    group: Option<u32>,
 }
 
 impl Planner<'_> {
+    fn files(&self, plugin: &'static str, mut payload: Payload, privacy: Privacy) -> Content {
+        if self.group.is_some() {
+            payload.allow(GROUP_FILE_MODE);
+        }
+        let access = Access { privacy, group: self.group };
+        Content::Files { plugin, payload, access }
+    }
+
     fn config_map(&self, source: &ConfigMapVolumeSource, field: &str) -> Result<Content> {
         let mut payload = Payload::default();
         if let Some(map) = self.sources.find_config_map(&source.name, Need::of(source.optional))? {
@@ -209,7 +250,7 @@ impl Planner<'_> {
             };
             add_config_map(&mut payload, map, shape)?;
         }
-        Ok(files("kubernetes.io~configmap", payload, Privacy::Shared))
+        Ok(self.files("kubernetes.io~configmap", payload, Privacy::Shared))
     }
 
     fn secret(&self, source: &SecretVolumeSource, field: &str) -> Result<Content> {
@@ -224,7 +265,7 @@ impl Planner<'_> {
             };
             add_secret(&mut payload, secret, shape)?;
         }
-        Ok(files("kubernetes.io~secret", payload, Privacy::Private))
+        Ok(self.files("kubernetes.io~secret", payload, Privacy::Private))
     }
 
     fn projected(&self, volume: &ProjectedVolumeSource, field: &str) -> Result<Content> {
@@ -236,7 +277,7 @@ impl Planner<'_> {
         }
         let secret = volume.sources.iter().flatten().any(|source| source.secret.is_some());
         let privacy = if secret { Privacy::Private } else { Privacy::Shared };
-        Ok(files("kubernetes.io~projected", payload, privacy))
+        Ok(self.files("kubernetes.io~projected", payload, privacy))
     }
 
     fn projection(

@@ -38,14 +38,14 @@ fn plan(volume: Value) -> Result<Content> {
 
 /// The files as `path=content(mode)`.
 fn check_files(volume: Value, expect: &str, is_private: bool) {
-    let Content::Files { payload, privacy, .. } = plan(volume.clone()).unwrap() else {
+    let Content::Files { payload, access, .. } = plan(volume.clone()).unwrap() else {
         panic!("{volume}")
     };
     let files = payload.files().iter().map(|(path, file)| {
         format!("{path}={}({:o})", String::from_utf8_lossy(&file.data), file.mode)
     });
     assert_eq!(files.collect::<Vec<_>>().join(" "), expect, "{volume}");
-    assert_eq!(privacy == Privacy::Private, is_private, "{volume}");
+    assert_eq!(access.privacy == Privacy::Private, is_private, "{volume}");
 }
 
 fn refuse(volume: Value, expect: &str) {
@@ -157,8 +157,9 @@ fn empty_and_host_volumes_are_what_they_say() {
     let check = |volume: Value, expect: Content| {
         assert_eq!(plan(volume.clone()).unwrap(), expect, "{volume}");
     };
-    check(json!({"emptyDir": {}}), Content::Empty(Medium::Default));
-    check(json!({"emptyDir": {"medium": "Memory"}}), Content::Empty(Medium::Memory));
+    let empty = |medium| Content::Empty { medium, group: None };
+    check(json!({"emptyDir": {}}), empty(Medium::Default));
+    check(json!({"emptyDir": {"medium": "Memory"}}), empty(Medium::Memory));
     let host = |kind| Content::Host { path: "/var/x".into(), kind };
     check(json!({"hostPath": {"path": "/var/x"}}), host(HostPathType::Unset));
     let kind = HostPathType::DirectoryOrCreate;

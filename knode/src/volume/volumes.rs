@@ -13,7 +13,7 @@ use kcore::collections::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use super::sub_path::{descriptor_path, open_sub_path, real_path};
-use super::writer::{make_dir_mode, write_payload};
+use super::writer::{make_visible_dir, write_payload};
 use super::{Content, PlannedMount, PodVolumes, VolumePlan, compute_mounts, plan_volumes};
 use crate::env::PodFacts;
 use crate::runtime::Mount;
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 
 /// What an `emptyDir` lets everybody do, as upstream has it.
 const EMPTY_DIR_MODE: u32 = 0o777;
+/// What is made in a directory belongs to the directory's group.
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// How a resolved `subPath` is handed to the runtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -129,17 +131,21 @@ impl Volumes {
         let mut dir = self.root.clone();
         for (part, mode) in [("pods", 0o750), (uid, 0o750), ("volumes", 0o750), (plugin, 0o755)] {
             dir.push(part);
-            make_dir_mode(&dir, mode)?;
+            make_visible_dir(&dir, mode, None)?;
         }
         dir.push(&plan.name);
         match &plan.content {
-            Content::Files { payload, privacy, .. } => {
-                if write_payload(&dir, payload, *privacy, self.clock.now())? {
+            Content::Files { payload, access, .. } => {
+                if write_payload(&dir, payload, *access, self.clock.now())? {
                     tracing::debug!(pod = uid, volume = plan.name, "a volume's files were written");
                 }
                 Ok((dir, true))
             }
-            _ => make_dir_mode(&dir, EMPTY_DIR_MODE).map(|()| (dir, false)),
+            Content::Empty { group, .. } => {
+                let mode = EMPTY_DIR_MODE | group.map_or(0, |_| SET_GROUP_ID);
+                make_visible_dir(&dir, mode, *group).map(|()| (dir, false))
+            }
+            Content::Host { path, .. } => Ok((path.clone(), false)),
         }
     }
 

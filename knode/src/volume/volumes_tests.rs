@@ -88,6 +88,60 @@ async fn setting_up_again_keeps_scratch_and_updates_files() {
 }
 
 #[tokio::test]
+async fn a_pods_group_owns_its_volumes_and_reads_its_secrets() {
+    use std::os::unix::fs::MetadataExt as _;
+    let node = node();
+    // Only root can give files to a group it is not in.
+    let root = rustix::process::geteuid().is_root();
+    let group = if root { 4242 } else { rustix::process::getegid().as_raw() };
+    let mut pod = pod("u1", four());
+    let security = json!({"fsGroup": group});
+    pod.spec.as_mut().unwrap().security_context = Some(serde_json::from_value(security).unwrap());
+    let facts = PodFacts::default();
+    let ready = node.volumes.set_up(&pod, &sources("1"), &facts).await.unwrap();
+    for (volume, file, expect) in [
+        ("scratch", "", 0o2777),
+        ("keys", "", 0o2750),
+        ("keys", "p", 0o640),
+        ("config", "", 0o2755),
+        ("config", "k", 0o644),
+    ] {
+        let meta = fs::metadata(ready.volumes[volume].host_path.join(file)).unwrap();
+        let found = (meta.gid(), meta.mode() & 0o7777);
+        assert_eq!(found, (group, expect), "{volume} {file}");
+    }
+    let before = fs::metadata(ready.volumes["keys"].host_path.join("p")).unwrap().ino();
+    node.volumes.set_up(&pod, &sources("1"), &facts).await.unwrap();
+    let after = fs::metadata(ready.volumes["keys"].host_path.join("p")).unwrap().ino();
+    assert_eq!(before, after, "nothing differs");
+}
+
+#[tokio::test]
+async fn a_crash_while_a_directory_is_made_leaves_nothing_to_repair_n4() {
+    let node = node();
+    let home = node.volumes.pod_dir("u1").join("volumes/kubernetes.io~empty-dir");
+    fs::create_dir_all(home.join("..scratch")).unwrap();
+    fs::set_permissions(home.join("..scratch"), fs::Permissions::from_mode(0o700)).unwrap();
+    let (pod, facts) = (pod("u1", four()), PodFacts::default());
+    let ready = node.volumes.set_up(&pod, &sources("1"), &facts).await.unwrap();
+    assert_eq!(mode(&ready.volumes["scratch"].host_path), 0o777);
+    assert!(!home.join("..scratch").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_set_up_at_once_share_what_they_must() {
+    for _ in 0..5 {
+        let node = node();
+        let (sources, facts) = (sources("1"), PodFacts::default());
+        let pods: Vec<_> = (0..8).map(|number| pod(&format!("u{number}"), four())).collect();
+        let all = pods.iter().map(|pod| node.volumes.set_up(pod, &sources, &facts));
+        futures::future::try_join_all(all).await.unwrap();
+        let pods = names_in(&node.dir.path().join("root/pods")).unwrap();
+        assert_eq!(pods.len(), 8, "{pods:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_volume_that_fails_is_named_and_the_others_are_ready() {
     let node = node();
     let volumes = json!([

@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown, symlink,
+};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::payload::FileProjection;
-use super::{Payload, Privacy};
+use super::{Access, Payload};
 use crate::{Error, Result};
 
 /// How many names are tried for a new directory, should crashes have left some.
@@ -30,10 +32,10 @@ const NEW_DATA: &str = "..data_tmp";
 pub fn write_payload(
     dir: &Path,
     payload: &Payload,
-    privacy: Privacy,
+    access: Access,
     now: Timestamp,
 ) -> Result<bool> {
-    make_dir(dir, privacy)?;
+    make_visible_dir(dir, access.directory_mode(), access.group)?;
     let current = current(dir)?;
     let same = match &current {
         Some(name) => holds(&dir.join(name), payload)?,
@@ -45,7 +47,7 @@ pub fn write_payload(
         old => {
             wrote = true;
             let name = new_name(dir, old.as_deref(), now)?;
-            write_files(&dir.join(&name), payload, privacy)?;
+            write_files(&dir.join(&name), payload, access)?;
             point_at(dir, &name)?;
             name
         }
@@ -118,25 +120,26 @@ fn new_name(dir: &Path, old: Option<&Path>, now: Timestamp) -> Result<PathBuf> {
     name.ok_or(Error::Exhausted { what: "names of a volume's directory", limit: MAX_NAME_ATTEMPTS })
 }
 
-fn write_files(home: &Path, payload: &Payload, privacy: Privacy) -> Result<()> {
-    make_dir(home, privacy)?;
+fn write_files(home: &Path, payload: &Payload, access: Access) -> Result<()> {
+    make_dir(home, access)?;
     for (path, file) in payload.files() {
         let path = Path::new(path);
         let mut parent = home.to_owned();
         for part in path.parent().into_iter().flat_map(Path::components) {
             parent.push(part);
-            make_dir(&parent, privacy)?;
+            make_dir(&parent, access)?;
         }
-        write_file(&home.join(path), file)?;
+        write_file(&home.join(path), file, access)?;
     }
     Ok(())
 }
 
-fn write_file(path: &Path, projection: &FileProjection) -> Result<()> {
+fn write_file(path: &Path, projection: &FileProjection, access: Access) -> Result<()> {
     // Nobody else can read it before it has the mode it was asked to have.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = file.map_err(Error::io("create", path))?;
     file.write_all(&projection.data).map_err(Error::io("write", path))?;
+    give_to_group(path, access.group)?;
     let mode = Permissions::from_mode(projection.mode);
     file.set_permissions(mode).map_err(Error::io("set the mode of", path))
 }
@@ -210,23 +213,61 @@ fn remove_all(path: &Path) -> Result<()> {
     removed.map_err(Error::io("remove", path))
 }
 
-/// Makes a directory, whatever the umask is.
-pub(super) fn make_dir(path: &Path, privacy: Privacy) -> Result<()> {
-    let mode = match privacy {
-        Privacy::Shared => 0o755,
-        Privacy::Private => 0o700,
-    };
-    make_dir_mode(path, mode)
+/// Makes a directory in one that is not visible yet.
+fn make_dir(path: &Path, access: Access) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::io("create", path)(error))
+        }
+        _ => shape(path, access.directory_mode(), access.group),
+    }
 }
 
-pub(super) fn make_dir_mode(path: &Path, mode: u32) -> Result<()> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
-        Err(error) => return Err(Error::io("create", path)(error)),
+/// Makes a visible directory, so that a crash leaves it whole or not at all. One that is there
+/// is left as it is.
+pub(super) fn make_visible_dir(path: &Path, mode: u32, group: Option<u32>) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
     }
+    let mut name = std::ffi::OsString::from("..");
+    name.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(name);
+    let made = match DirBuilder::new().mode(0o700).create(&new) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::io("create", &new)(error))
+        }
+        _ => shape(&new, mode, group),
+    };
+    let made = made.and_then(|()| fs::rename(&new, path).map_err(Error::io("create", path)));
+    match made {
+        // Another pod's volume was quicker with a directory that both need.
+        Err(_) if path.is_dir() => {
+            let _ = fs::remove_dir(&new);
+            Ok(())
+        }
+        made => made,
+    }
+}
+
+/// Gives a directory its group and mode, whatever the umask is.
+fn shape(path: &Path, mode: u32, group: Option<u32>) -> Result<()> {
+    // The group first: giving a directory away takes its set-group-id bit.
+    give_to_group(path, group)?;
     fs::set_permissions(path, Permissions::from_mode(mode))
         .map_err(Error::io("set the mode of", path))
+}
+
+/// Gives a file or directory to a pod's `fsGroup`. An agent without the right to runs its
+/// containers as itself, so they can read what it made.
+fn give_to_group(path: &Path, group: Option<u32>) -> Result<()> {
+    let Some(group) = group else { return Ok(()) };
+    match lchown(path, None, Some(group)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            tracing::debug!(path = %path.display(), group, "no right to give a file to a group");
+            Ok(())
+        }
+        given => given.map_err(Error::io("give to a group", path)),
+    }
 }
 
 #[cfg(test)]

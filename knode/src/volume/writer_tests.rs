@@ -3,6 +3,9 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
+use crate::volume::Privacy;
+
+const SHARED: Access = Access { privacy: Privacy::Shared, group: None };
 
 fn payload(files: &[(&str, &str, u32)]) -> Payload {
     let mut payload = Payload::default();
@@ -15,7 +18,7 @@ fn payload(files: &[(&str, &str, u32)]) -> Payload {
 
 fn write(dir: &Path, files: &[(&str, &str, u32)]) -> bool {
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
-    write_payload(dir, &payload(files), Privacy::Shared, now).unwrap()
+    write_payload(dir, &payload(files), SHARED, now).unwrap()
 }
 
 fn names(dir: &Path) -> String {
@@ -132,7 +135,8 @@ fn directories_of_secrets_are_their_owners_alone_x8() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("v");
     let now = Timestamp::UNIX_EPOCH;
-    write_payload(&dir, &payload(&[("d/a", "1", 0o644)]), Privacy::Private, now).unwrap();
+    let private = Access { privacy: Privacy::Private, group: None };
+    write_payload(&dir, &payload(&[("d/a", "1", 0o644)]), private, now).unwrap();
     for path in [dir.clone(), dir.join("..data"), dir.join("d")] {
         assert_eq!(mode(&path), 0o700, "{}", path.display());
     }
