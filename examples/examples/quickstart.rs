@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use kapi::auth::Identity;
 use kapi::serve::{ClusterCa, Listener, kubeconfig};
 use kapi::{ApiServer, ServerOptions};
@@ -17,11 +17,12 @@ use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::{Distribution, Running};
 use knet::{ServiceRouter, UserspaceProgrammer};
-use knode::process::{Options, ProcessRuntime, Program};
+use knode::process::ProcessRuntime;
 use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
 use kstore::MemoryStore;
-use kubrick_examples::{hello, tour::Tour};
+use kubrick_examples::program::{asked_to_stop, process_runtime, start};
+use kubrick_examples::tour::Tour;
 use tokio::time::Instant;
 
 /// Where Services and pods get their addresses from: loopback ranges, which need no root.
@@ -30,18 +31,7 @@ const POD_CIDR: &str = "127.65.0.0/16";
 const NODE: &str = "quickstart";
 
 fn main() -> ExitCode {
-    // This program is also its containers' shim, and the program in them.
-    knode::process::shim_main();
-    if let Some(ended) = hello::main_if_asked() {
-        return ended;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("quickstart: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    start("quickstart", run)
 }
 
 #[tokio::main]
@@ -57,17 +47,17 @@ async fn run() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let directory = tempfile::Builder::new().prefix("kubrick-").tempdir()?;
-    let runtime = runtime(directory.path())?;
+    let runtime = process_runtime(&directory.path().join("runtime"), POD_CIDR)?;
     let (admin, running) = cluster(directory.path(), &runtime).await?;
     let toured = kcore::select! {
         toured = async { Tour::new(admin).since(began).take().await } => toured,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = asked_to_stop() => Err(anyhow::anyhow!("interrupted")),
     };
     if toured.is_ok() && !once {
         let path = directory.path().join("kubeconfig");
         println!("the cluster stays up until Ctrl-C; to use it:");
         println!("  kubectl --kubeconfig {} get all -A", path.display());
-        tokio::signal::ctrl_c().await?;
+        asked_to_stop().await;
     }
     let stopped = running.stop().await;
     // What still runs would go on without its agent, for a successor to adopt.
@@ -76,14 +66,6 @@ async fn run() -> anyhow::Result<()> {
     anyhow::ensure!(stopped.is_clean(), "stopped by force: {stopped:?}");
     println!("quickstart: ok");
     Ok(())
-}
-
-/// Containers are processes. The image `hello:1` is this program.
-fn runtime(directory: &Path) -> anyhow::Result<ProcessRuntime> {
-    let this = std::env::current_exe().context("this program cannot find itself")?;
-    let hello = Program::new(this).args([hello::ARGUMENT]);
-    let options = Options::default().program("hello:1", hello).pod_cidr(POD_CIDR)?;
-    Ok(ProcessRuntime::new(directory.join("runtime"), options)?)
 }
 
 /// Assembles the cluster and starts it; the administrator's client is its front door.

@@ -1,34 +1,54 @@
 //! A server to use with kubectl: `standalone --data-dir D --listen 127.0.0.1:16443`.
+//!
+//! A control plane and one node in one process. Pods are processes of this machine: the image
+//! `host` runs their commands from its `PATH`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use kapi::auth::Identity;
-use kapi::serve::{ClusterCa, Listener, kubeconfig};
+use kapi::nodes::AddressType;
+use kapi::serve::{ClusterCa, HttpsNodes, Listener, kubeconfig};
 use kapi::{ApiServer, ServerOptions};
 use kcontrol::Controllers;
 use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Distribution;
 use knet::{ServiceRouter, UserspaceProgrammer};
+use knode::server::{Identity as ServingIdentity, Listener as NodeListener, Tls};
+use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
 use kstore::MemoryStore;
+use kubrick_examples::program::{asked_to_stop, process_runtime, start};
 
-/// Where Services get their addresses from.
-const SERVICE_CIDR: &str = "127.80.0.0/16";
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const USAGE: &str = "usage: standalone [--data-dir D] [--listen A:P] [--service-cidr 127.80.0.0/16]
+                  [--pod-cidr 127.64.0.0/16] [--node NAME]";
+/// How long processes have to end when the server does.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// What the command line says.
+/// What the command line says. Addresses come out of loopback ranges, which need no root.
 struct Arguments {
     data_dir: PathBuf,
     listen: SocketAddr,
+    service_cidr: String,
+    pod_cidr: String,
+    node: String,
 }
 
 impl Arguments {
     fn parse() -> anyhow::Result<Self> {
-        let mut this =
-            Self { data_dir: "data".into(), listen: SocketAddr::from(([127, 0, 0, 1], 16443)) };
+        let mut this = Self {
+            data_dir: "data".into(),
+            listen: SocketAddr::new(HERE, 16443),
+            service_cidr: "127.80.0.0/16".to_owned(),
+            pod_cidr: "127.64.0.0/16".to_owned(),
+            node: "standalone".to_owned(),
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{name} needs a value"));
@@ -40,48 +60,69 @@ impl Arguments {
                         format!("--listen {text}: not an address like 127.0.0.1:16443")
                     })?;
                 }
-                other => {
-                    bail!("{other} is not known; usage: standalone [--data-dir D] [--listen A:P]")
-                }
+                "--service-cidr" => this.service_cidr = value()?,
+                "--pod-cidr" => this.pod_cidr = value()?,
+                "--node" => this.node = value()?,
+                other => bail!("{other} is not known; {USAGE}"),
             }
         }
         Ok(this)
     }
 }
 
+fn main() -> ExitCode {
+    start("standalone", run)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let arguments = Arguments::parse()?;
-    let now = Clock::system().now();
-    let ca = ClusterCa::open(&arguments.data_dir.join("pki"), now)?;
+    let (directory, now) = (&arguments.data_dir, Clock::system().now());
+    let ca = ClusterCa::open(&directory.join("pki"), now)?;
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-    let address = arguments.listen.ip();
-    let certificate = ca.server("kube-apiserver", &names, &[address], now)?;
+    let certificate = ca.server("kube-apiserver", &names, &[arguments.listen.ip()], now)?;
     let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
-    // Cluster addresses out of the loopback range need no root.
-    let options = ServerOptions::default().service_cidr(SERVICE_CIDR.parse()?);
+    let runtime = process_runtime(&directory.join("runtime"), &arguments.pod_cidr)?;
+
+    let options = ServerOptions::default()
+        .service_cidr(arguments.service_cidr.parse()?)
+        .loopback_pod_cidr(arguments.pod_cidr.parse()?)
+        .nodes(HttpsNodes::new(&ca, now)?)
+        .node_addresses([AddressType::InternalIp]);
     let api = ApiServer::with(MemoryStore::new(), options);
     api.advertise(listener.address()).await?;
     let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
-    let path = arguments.data_dir.join("kubeconfig");
+    let path = directory.join("kubeconfig");
     let url = format!("https://{}", listener.address());
     kubeconfig(&path, &url, &ca, "kubernetes-admin", &admin)?;
     println!("kubeconfig: {}", path.display());
-    let client = |name: &str| -> DynClient { Arc::new(api.client(Identity::component(name))) };
-    let shutdown = async {
-        // Without a signal handler the default one ends the process.
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    let router = ServiceRouter::new(client("proxy"), UserspaceProgrammer::new())
-        .node_ips([arguments.listen.ip()]);
+
+    let client = |identity: Identity| -> DynClient { Arc::new(api.client(identity)) };
+    let component = |name: &str| client(Identity::component(name));
+    let node = arguments.node.as_str();
+    let agent = AgentOptions::default().name(node).data_dir(directory.join("node"));
+    let agent = NodeAgent::new(client(Identity::node(node)), runtime.clone(), agent)
+        .listen(node_listener(&ca, node).await?);
+    let controllers = Controllers::stock(component("controller-manager"));
     let stopped = Distribution::new()
         .with(api.listen(listener))
-        .with(Controllers::stock(client("controller-manager")).root_ca(ca.certificate_pem()))
-        .with(Scheduler::new(client("scheduler")))
-        .with(router)
-        .run(shutdown)
+        .with(controllers.root_ca(ca.certificate_pem()))
+        .with(Scheduler::new(component("scheduler")))
+        .with(agent)
+        .with(ServiceRouter::new(component("proxy"), UserspaceProgrammer::new()).node(node))
+        .run(asked_to_stop())
         .await;
+    // What still runs would go on without its agent, for a successor to adopt.
+    runtime.shutdown(STOP_GRACE).await?;
     anyhow::ensure!(stopped.is_clean(), "stopped by force: {stopped:?}");
     Ok(())
+}
+
+/// The kubelet's API, where kubectl's logs come from; the Node tells its port.
+async fn node_listener(ca: &ClusterCa, node: &str) -> anyhow::Result<NodeListener> {
+    let serving = ca.node_server(node, &[], &[HERE], Clock::system().now())?;
+    let serving = ServingIdentity::new(serving.certificate_pem, serving.key_pem);
+    let tls = Tls::new(&serving, Some(ca.certificate_pem()))?;
+    Ok(NodeListener::bind(SocketAddr::new(HERE, 0), tls).await?)
 }

@@ -1,5 +1,6 @@
-//! What the examples share: the program their pods run, the tour, a small HTTP client.
+//! What the examples share: how they start and end, the program their pods run, the tour.
 
 pub mod hello;
 pub mod http;
+pub mod program;
 pub mod tour;

@@ -16,6 +16,7 @@ use kcore::quantity::Quantity;
 use kcore::queue::WorkQueue;
 use kcore::random::Random;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::files::Files;
 use super::options::AgentOptions;
@@ -46,6 +47,11 @@ pub(super) struct Hub {
     pub(super) node: NodeFacts,
     /// Pods whose status is to be written, by uid.
     pub(super) statuses: WorkQueue<String>,
+    /// Why the node is not ready, if the agent knows of something.
+    pub(super) trouble: watch::Sender<Option<String>>,
+    /// The numbers of the agent's own API.
+    #[cfg(feature = "server")]
+    pub(super) metrics: crate::server::Metrics,
     pods: Mutex<HashMap<String, Arc<Record>>>,
     sandboxes: Mutex<HashMap<SandboxId, String>>,
 }
@@ -102,6 +108,9 @@ impl Hub {
             recorder: parts.recorder,
             node: parts.node,
             statuses: WorkQueue::new(),
+            trouble: watch::Sender::new(None),
+            #[cfg(feature = "server")]
+            metrics: crate::server::Metrics::new(),
             pods: Mutex::default(),
             sandboxes: Mutex::default(),
         }
@@ -138,6 +147,28 @@ impl Hub {
         self.pods.lock().remove(uid);
         self.sandboxes.lock().retain(|_, owner| owner != uid);
         self.statuses.forget(&uid.to_owned());
+        #[cfg(feature = "server")]
+        self.metrics.forget_pod(uid);
+    }
+
+    /// Counts what there is, for the agent's own API.
+    #[cfg(feature = "server")]
+    pub(super) fn measure(&self) {
+        let records = self.records();
+        let mut containers = BTreeMap::from(CONTAINER_STATES.map(|state| (state, 0)));
+        let mut running = 0;
+        for record in &records {
+            let observed = record.observed();
+            running += usize::from(observed.ready_sandbox().is_some());
+            for status in observed.containers() {
+                *containers.entry(state_name(status.state())).or_default() += 1;
+            }
+        }
+        self.metrics.set_workers(records.len());
+        self.metrics.set_running_pods(running);
+        for (state, count) in containers {
+            self.metrics.set_containers(state, count);
+        }
     }
 
     /// The pod whose sandbox that is.
@@ -206,5 +237,20 @@ impl Hub {
     /// The name by which logs and messages call a pod.
     pub(super) fn described(record: &Record) -> String {
         pod::described(&record.pod())
+    }
+}
+
+/// The states of containers, as metrics name them.
+#[cfg(feature = "server")]
+const CONTAINER_STATES: [&str; 4] = ["created", "running", "exited", "unknown"];
+
+#[cfg(feature = "server")]
+fn state_name(state: crate::runtime::ContainerState) -> &'static str {
+    use crate::runtime::ContainerState;
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Exited => "exited",
+        ContainerState::Unknown => "unknown",
     }
 }

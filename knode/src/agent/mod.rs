@@ -30,6 +30,8 @@ mod run;
 mod start;
 mod statuses;
 mod stop;
+#[cfg(feature = "server")]
+mod view;
 mod words;
 mod worker;
 
@@ -69,13 +71,39 @@ pub struct NodeAgent {
     client: DynClient,
     runtime: Arc<dyn Runtime>,
     options: AgentOptions,
+    #[cfg(feature = "server")]
+    listener: Option<Arc<crate::server::Listener>>,
 }
 
 impl NodeAgent {
     /// An agent that runs pods on `runtime`.
     #[must_use]
     pub fn new(client: DynClient, runtime: impl Runtime, options: AgentOptions) -> Self {
-        Self { client, runtime: Arc::new(runtime), options }
+        Self {
+            client,
+            runtime: Arc::new(runtime),
+            options,
+            #[cfg(feature = "server")]
+            listener: None,
+        }
+    }
+
+    /// Serves the kubelet's API at `listener`, whose port the Node tells.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn listen(mut self, listener: crate::server::Listener) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// The options, with the port that the agent listens on.
+    fn options(&self) -> AgentOptions {
+        let options = self.options.clone();
+        #[cfg(feature = "server")]
+        if let Some(listener) = &self.listener {
+            return options.port(listener.address().port());
+        }
+        options
     }
 
     /// The node's name.

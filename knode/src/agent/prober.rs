@@ -91,6 +91,8 @@ struct Asker {
     hub: Arc<Hub>,
     record: Arc<Record>,
     id: ContainerId,
+    #[cfg(feature = "server")]
+    name: String,
     field_path: String,
     kind: ProbeKind,
     since: Instant,
@@ -115,6 +117,8 @@ impl Asker {
             hub: Arc::clone(hub),
             record: Arc::clone(record),
             id: run.summary.id.clone(),
+            #[cfg(feature = "server")]
+            name: member.name().to_owned(),
             field_path: pod::field_path(member),
             kind,
             since: now.checked_sub(ran).unwrap_or(now),
@@ -191,10 +195,23 @@ impl Asker {
                 break;
             }
         }
+        #[cfg(feature = "server")]
+        self.count(&pod, outcome.verdict);
         self.tell_of(&outcome);
         let next = compute_result(spec, state, outcome.verdict, asked_at);
         self.tell(next.result);
         next
+    }
+
+    #[cfg(feature = "server")]
+    fn count(&self, pod: &Pod, verdict: Verdict) {
+        let whose = crate::server::ProbeLabels {
+            pod: pod.metadata.name.as_deref().unwrap_or_default(),
+            namespace: pod.metadata.namespace.as_deref().unwrap_or_default(),
+            pod_uid: pod::uid(pod),
+            container: &self.name,
+        };
+        self.hub.metrics.count_probe(self.kind, verdict, whose);
     }
 
     fn tell_of(&self, outcome: &Outcome) {

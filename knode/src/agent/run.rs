@@ -21,9 +21,13 @@ use super::hub::{Hub, NodeFacts, Parts};
 use super::inbox::{Inbox, News};
 use super::options::AgentOptions;
 use super::record::Record;
+#[cfg(feature = "server")]
+use super::view::View;
 use super::worker::Worker;
 use super::{NodeAgent, heartbeat, machine, node, pleg, statuses};
 use crate::runtime::Version;
+#[cfg(feature = "server")]
+use crate::server::{KubeletService, auth::Auth};
 use crate::{Error, Result};
 
 /// How a runtime is waited for that does not answer yet.
@@ -61,7 +65,7 @@ pub(super) async fn run(agent: &NodeAgent, ctx: Context) -> component::Result {
     let hub = Arc::new(Hub::new(Parts {
         client: client(),
         runtime: Arc::clone(&agent.runtime),
-        options: agent.options.clone(),
+        options: agent.options(),
         name,
         runtime_name: version.name,
         clock,
@@ -86,6 +90,16 @@ pub(super) async fn run(agent: &NodeAgent, ctx: Context) -> component::Result {
         tasks.spawn(statuses::run(Arc::clone(&hub)));
     }
     watch_runtime(&hub, facts, &ctx, &mut tasks);
+    #[cfg(feature = "server")]
+    if let Some(listener) = &agent.listener {
+        let (listener, hub, stop) = (Arc::clone(listener), Arc::clone(&hub), stop.clone());
+        tasks.spawn(async move {
+            let auth = Auth::new(Arc::clone(&hub.client), hub.name.as_str(), hub.clock.clone());
+            let metrics = hub.metrics.clone();
+            let service = KubeletService::new(View(hub), auth, metrics);
+            listener.serve(service, stop.stopped()).await;
+        });
+    }
     kcore::select! {
         () = stop.stopped() => return Ok(()),
         () = pods.wait_for_sync() => {}
@@ -142,19 +156,22 @@ fn watch_runtime(hub: &Arc<Hub>, facts: Facts, ctx: &Context, tasks: &mut JoinSe
         }
     };
     tasks.spawn(pleg::run(Arc::clone(hub), stop.clone(), beat));
-    let (troubled, trouble) = watch::channel(None);
+    let trouble = hub.trouble.subscribe();
     let evented = hub.runtime.events().is_some();
     let limit = pleg::RELIST_THRESHOLD
         + if evented { pleg::EVENTED_RELIST_INTERVAL } else { Duration::ZERO };
+    let troubled = Arc::clone(hub);
     tasks.spawn(async move {
         loop {
             tokio::time::sleep(HEALTH_INTERVAL).await;
+            #[cfg(feature = "server")]
+            troubled.measure();
             let ago = beats.borrow().elapsed();
             let late = ago > limit;
             let why = late.then(|| {
                 format!("PLEG is not healthy: pleg was last seen active {}s ago", ago.as_secs())
             });
-            troubled.send_if_modified(|known| {
+            troubled.trouble.send_if_modified(|known| {
                 let news = known.is_some() != why.is_some();
                 *known = why;
                 news
