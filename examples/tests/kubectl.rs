@@ -1,123 +1,11 @@
-//! Real kubectl against the `standalone` example, over HTTPS.
+//! Real kubectl against the `standalone` example, over HTTPS: objects, discovery, words.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod common;
 
-/// The example's binary: cargo builds examples before it runs tests.
-fn standalone() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/standalone")
-}
+use std::path::Path;
+use std::process::Command;
 
-/// The kubectl to use, or none where the machine has none and nobody insists.
-fn kubectl() -> Option<String> {
-    let named = std::env::var("KUBRICK_KUBECTL").ok();
-    let required = std::env::var_os("KUBRICK_REQUIRE_TOOLS").is_some();
-    assert!(named.is_some() || !required, "KUBRICK_KUBECTL is not set; run `cargo xtask test`");
-    if named.is_none() {
-        println!("skipped: no kubectl; `cargo xtask test` fetches one");
-    }
-    named
-}
-
-/// A server of its own, with a directory of its own.
-struct Server {
-    child: Child,
-    dir: tempfile::TempDir,
-    kubectl: String,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let kubectl = kubectl()?;
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(standalone())
-            .arg("--data-dir")
-            .arg(dir.path())
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // The path of the kubeconfig is printed once the address is taken.
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("kubeconfig: "), "{line}");
-        let this = Self { child, dir, kubectl };
-        this.run(&["get", "--raw", "/readyz"]);
-        Some(this)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.kubectl);
-        command.arg("--kubeconfig").arg(self.dir.path().join("kubeconfig"));
-        command.env("HOME", self.dir.path()).args(["--request-timeout", "20s"]).args(arguments);
-        command
-    }
-
-    /// Runs kubectl, which must succeed, and returns what it printed.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {arguments:?}:\n{text}{error}");
-        text
-    }
-
-    /// Runs kubectl, which must fail, and returns why it did.
-    fn fail(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(!output.status.success(), "kubectl {arguments:?} succeeded");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-const MANIFEST: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: shop}
-data: {color: green}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: password, namespace: shop}
-stringData: {password: hush}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers: [{name: web, image: "web:1", ports: [{containerPort: 8080}]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
-"#;
+use common::{MANIFEST, Server, standalone};
 
 #[test]
 fn apply_creates_and_then_merges() {
@@ -150,59 +38,6 @@ fn apply_creates_and_then_merges() {
     server.run(&["-n", "shop", "annotate", "deployment", "web", "note=x"]);
     assert!(server.run(&["get", "deploy", "-A", "-l", "tier=front", "-o", "name"]).contains("web"));
     server.run(&["-n", "shop", "delete", "deployment,service", "web", "--wait=false"]);
-}
-
-const NODE: &str = r#"
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-status:
-  capacity: {cpu: "4", memory: 8Gi, pods: "110"}
-  conditions: [{type: Ready, status: "True"}]
-"#;
-
-/// Tries until a check holds; a cluster takes its time.
-fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    for _ in 0..100 {
-        if check() {
-            return;
-        }
-        #[allow(clippy::disallowed_methods, reason = "another process is waited for")]
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("never: {what}");
-}
-
-#[test]
-fn a_deployment_becomes_pods_on_a_node_and_goes_with_them() {
-    let Some(server) = Server::start() else { return };
-    server.run(&["apply", "-f", &server.file("shop.yaml", MANIFEST)]);
-    let pods = || server.run(&["-n", "shop", "get", "pods", "-o", "wide", "--no-headers"]);
-    eventually("three pods", || pods().lines().count() == 3);
-    let events = || server.run(&["-n", "shop", "get", "events"]);
-    eventually("the scheduler says why not", || events().contains("no nodes available"));
-    server.run(&["apply", "-f", &server.file("node.yaml", NODE)]);
-    eventually("all bound", || pods().lines().filter(|line| line.contains(" n1 ")).count() == 3);
-    eventually("it was said", || events().contains("Successfully assigned shop/web-"));
-    assert!(events().contains("Scaled up replica set web-"), "{}", events());
-    let image = ["-n", "shop", "set", "image", "deployment/web", "web=web:2"];
-    server.run(&image);
-    let history = || server.run(&["-n", "shop", "rollout", "history", "deployment/web"]);
-    eventually("a second revision", || history().lines().any(|line| line.starts_with("2 ")));
-    server.run(&["-n", "shop", "rollout", "undo", "deployment/web"]);
-    eventually("a third revision", || history().lines().any(|line| line.starts_with("3 ")));
-    server.run(&["-n", "shop", "rollout", "pause", "deployment/web"]);
-    server.run(&["-n", "shop", "rollout", "resume", "deployment/web"]);
-    server.run(&["-n", "shop", "rollout", "restart", "deployment/web"]);
-    server.run(&["-n", "shop", "delete", "deployment", "web"]);
-    // D2: what it owned follows. No agent runs on the node, so its Pods wait for one.
-    let sets = || server.run(&["-n", "shop", "get", "replicasets", "--no-headers", "-o", "name"]);
-    eventually("no replica set", || sets().is_empty());
-    server.run(&["-n", "shop", "delete", "pods", "--all", "--force", "--grace-period=0"]);
-    // D7: the namespace takes what is left with it.
-    server.run(&["delete", "namespace", "shop"]);
-    server.fail(&["get", "namespace", "shop"]);
-    server.fail(&["-n", "shop", "get", "configmap", "settings"]);
 }
 
 #[test]
