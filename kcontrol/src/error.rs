@@ -31,3 +31,11 @@ pub enum Error {
         object: String,
     },
 }
+
+/// Whether a create was refused because its namespace is being deleted.
+pub(crate) fn is_namespace_terminating(error: &kcore::Error) -> bool {
+    let causes = error.status().and_then(|status| status.details.as_ref());
+    causes.is_some_and(|details| {
+        details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+    })
+}

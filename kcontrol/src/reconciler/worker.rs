@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::client::NotingClient;
 use super::{Action, Context, Expectations, Reconciler};
+use crate::error::is_namespace_terminating;
 
 /// How long a worker waits for the caches to show what the key's last reconcile wrote.
 pub const LAG_WAIT: Duration = Duration::from_millis(250);
@@ -126,7 +127,11 @@ impl Shared {
             }
             Err(error) => {
                 let controller = self.reconciler.title();
-                tracing::warn!(controller, %key, %error, "reconcile failed and is tried again");
+                if is_usual(&*error) {
+                    tracing::debug!(controller, %key, %error, "another write came between");
+                } else {
+                    tracing::warn!(controller, %key, %error, "reconcile failed and is tried again");
+                }
                 claim.retry();
             }
         }
@@ -143,6 +148,14 @@ pub(super) async fn work(shared: Arc<Shared>, stop: StopToken) {
         let Some(claim) = claim else { return };
         shared.handle(claim).await;
     }
+}
+
+/// Whether an error is the usual course where many write: somebody else was faster, or the
+/// namespace is on its way out. Trying again settles it.
+fn is_usual(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut answers = chain.filter_map(|error| error.downcast_ref::<kcore::Error>());
+    answers.any(|error| error.is_conflict() || is_namespace_terminating(error))
 }
 
 /// A panic in words.

@@ -19,6 +19,7 @@ use kcore::object::{controller_of, controller_reference};
 use kcore::selector::LabelSelector;
 
 use crate::claim::{candidates, claim, selector_of};
+use crate::error::is_namespace_terminating;
 use crate::reconciler::{Action, Context, Controller, Reconciler};
 use crate::{Result, pod};
 use plan::{Failure, Scale};
@@ -137,7 +138,7 @@ async fn create(ctx: &Context, set: &ReplicaSet, count: usize) -> Failed {
                     ctx.recorder().normal(&about, "SuccessfulCreate", message);
                 }
                 // In a namespace that goes away there is nothing to tell.
-                Err(error) if is_terminating(&error) => return None,
+                Err(error) if is_namespace_terminating(&error) => return None,
                 Err(error) => {
                     ctx.recorder().warning(
                         &about,
@@ -154,14 +155,6 @@ async fn create(ctx: &Context, set: &ReplicaSet, count: usize) -> Failed {
         }
     }
     None
-}
-
-/// Whether a create was refused because its namespace is being deleted.
-fn is_terminating(error: &kcore::Error) -> bool {
-    let causes = error.status().and_then(|status| status.details.as_ref());
-    causes.is_some_and(|details| {
-        details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-    })
 }
 
 fn pod_of(set: &ReplicaSet, owner: OwnerReference) -> Pod {
