@@ -63,12 +63,12 @@ impl Client for LocalClient {
     }
 
     async fn update(&self, path: Path<'_>, body: Body, options: &WriteOptions) -> Result<Object> {
-        Ok(self.server.update(&self.identity, path, body, options).await?)
+        Ok(self.server.update(&self.identity, path, body, options).await?.object)
     }
 
     async fn patch(&self, path: Path<'_>, patch: Patch, options: &WriteOptions) -> Result<Object> {
-        let (object, _) = self.server.patch(&self.identity, path, patch, options).await?;
-        Ok(object)
+        let (written, _) = self.server.patch(&self.identity, path, patch, options).await?;
+        Ok(written.object)
     }
 
     async fn delete(&self, path: Path<'_>, options: &DeleteOptions) -> Result<Deleted> {

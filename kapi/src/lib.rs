@@ -6,6 +6,7 @@ pub mod auth;
 mod bootstrap;
 mod cache;
 mod client;
+mod fields;
 pub mod http;
 mod loopback;
 mod metrics;
@@ -21,6 +22,7 @@ mod server;
 mod service_cidr;
 mod strategy;
 mod table;
+mod yaml;
 
 pub use api_server::ApiServer;
 pub use client::LocalClient;

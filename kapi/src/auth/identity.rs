@@ -77,6 +77,16 @@ impl Identity {
         }
     }
 
+    /// The name under which the caller manages fields, unless a write names another: without the
+    /// parts that every caller of its sort has.
+    #[must_use]
+    pub fn field_manager(&self) -> &str {
+        if self.name.starts_with("system:node:") {
+            return "kubelet";
+        }
+        self.name.rsplit(':').next().filter(|name| !name.is_empty()).unwrap_or("unknown")
+    }
+
     /// Whether the caller belongs to a group.
     #[must_use]
     pub fn is_in(&self, group: &str) -> bool {

@@ -12,7 +12,7 @@ use kcore::kind::{Kind, Typed};
 use kcore::name::Resource;
 
 use crate::auth::Identity;
-use crate::server::{Result, Server};
+use crate::server::{Result, Server, Track};
 
 impl Server {
     /// Creates what is missing. Several servers may do so at once.
@@ -76,7 +76,10 @@ impl Server {
         let path = Path::collection(&resource, namespace.as_deref());
         let body: Box<dyn Typed> = Box::new(object);
         let options = WriteOptions::default();
-        match self.create_typed(&Identity::admin(), &row, path, body, &options).await {
+        match self
+            .create_typed(&Identity::admin(), &row, path, body, (&options, Track::Nobody))
+            .await
+        {
             Err(status) if status.code != 409 => Err(status),
             _ => Ok(()),
         }

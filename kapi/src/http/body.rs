@@ -13,8 +13,6 @@ use crate::server::Result;
 
 /// Bytes a body may have (O1).
 const MAX_BODY: usize = 3 << 20;
-/// Nodes and depth a YAML body may expand to (O1): an alias counts each time.
-const MAX_YAML_NODES: usize = 250_000;
 
 /// Reads a body whole.
 pub(super) async fn read(mut body: RequestBody) -> Result<Bytes> {
@@ -66,10 +64,12 @@ pub(super) fn patch(headers: &HeaderMap, body: Bytes) -> Result<Patch> {
         "application/json-patch+json" => Ok(Patch::Json(body)),
         "application/merge-patch+json" => Ok(Patch::Merge(body)),
         "application/strategic-merge-patch+json" => Ok(Patch::Strategic(body)),
+        "application/apply-patch+yaml" => Ok(Patch::Apply(body)),
         _ => Err(unsupported(&[
             "application/json-patch+json",
             "application/merge-patch+json",
             "application/strategic-merge-patch+json",
+            "application/apply-patch+yaml",
         ])
         .into()),
     }
@@ -89,12 +89,7 @@ fn unsupported(accepted: &[&str]) -> Status {
 fn yaml(body: &[u8]) -> Result<Bytes> {
     let bad =
         |error: String| Status::bad_request(format!("error converting YAML to JSON: {error}"));
-    let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_depth: 100 },
-    };
-    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| bad(error.to_string()))?;
+    let value = crate::yaml::parse(body).map_err(bad)?;
     let json = serde_json::to_vec(&value).map_err(|error| bad(error.to_string()))?;
     Ok(json.into())
 }

@@ -5,6 +5,7 @@ mod discovery;
 mod document;
 mod health;
 mod log;
+mod manager;
 mod negotiate;
 mod path;
 mod respond;

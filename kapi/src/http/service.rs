@@ -11,10 +11,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use kcore::client::{Body as ObjectBody, Deleted, Path, Preconditions};
+use kcore::client::{Body as ObjectBody, Deleted, Patch, Path, Preconditions};
 use kcore::name::Resource;
 use kcore::status::{Reason, Status};
 
+use super::manager::write_options;
 use super::negotiate::{Form, Shape, negotiate};
 use super::path::{Query, ResourcePath, Target, propagation};
 use super::respond::{Writer, json_reply, reply, status_reply, warn, watch_reply};
@@ -23,7 +24,7 @@ use crate::api_server::ApiServer;
 use crate::auth::{Attributes, Credentials, Identity};
 use crate::registry::{Row, Subresource};
 use crate::schema::{FieldValidation, validate_fields};
-use crate::server::{Result, Server};
+use crate::server::{Result, Server, Written};
 
 /// How long a request may take that is no watch.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -394,7 +395,7 @@ impl ApiService {
         path: Path<'_>,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let options = head.query.write_options()?;
+        let options = write_options(&head.query, &head.headers, &head.method, false)?;
         let writer = self.writer(head, row)?;
         let json = body::object(&head.headers, body::read(body).await?)?;
         let warnings = self.check_fields(row, path, &json, &options.field_validation)?;
@@ -403,7 +404,8 @@ impl ApiService {
             let object = self.server.create(&head.user, path, body, &options).await?;
             (StatusCode::CREATED, object)
         } else {
-            (StatusCode::OK, self.server.update(&head.user, path, body, &options).await?)
+            let written = self.server.update(&head.user, path, body, &options).await?;
+            (code_of(&written), written.object)
         };
         let mut response = object_reply(code, &writer, &object, &head.headers)?;
         warn(&mut response, &warnings);
@@ -417,14 +419,16 @@ impl ApiService {
         path: Path<'_>,
         body: RequestBody,
     ) -> Result<Response<ResponseBody>> {
-        let mut options = head.query.write_options()?;
+        let writer = self.writer(head, row)?;
+        let patch = body::patch(&head.headers, body::read(body).await?)?;
+        let applies = matches!(patch, Patch::Apply(_));
+        let mut options = write_options(&head.query, &head.headers, &head.method, applies)?;
         if options.field_validation.is_empty() {
             "Warn".clone_into(&mut options.field_validation);
         }
-        let writer = self.writer(head, row)?;
-        let patch = body::patch(&head.headers, body::read(body).await?)?;
-        let (object, warnings) = self.server.patch(&head.user, path, patch, &options).await?;
-        let mut response = object_reply(StatusCode::OK, &writer, &object, &head.headers)?;
+        let (written, warnings) = self.server.patch(&head.user, path, patch, &options).await?;
+        let code = code_of(&written);
+        let mut response = object_reply(code, &writer, &written.object, &head.headers)?;
         warn(&mut response, &warnings);
         Ok(response)
     }
@@ -503,6 +507,11 @@ fn read_delete_options(json: &[u8], options: &mut kcore::client::DeleteOptions) 
         options.preconditions = Preconditions { uid: sent.uid, resource_version };
     }
     Ok(())
+}
+
+/// The code of a write that may have created its object.
+fn code_of(written: &Written) -> StatusCode {
+    if written.created { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 fn path_of<'a>(resource: &'a Resource, target: &'a ResourcePath) -> Path<'a> {

@@ -10,7 +10,8 @@ use super::schemas::{gvk, name_of, reference};
 use crate::registry::{Row, Subresource, Verbs};
 
 const OBJECT_FORMS: [&str; 2] = ["application/json", "application/yaml"];
-const PATCH_FORMS: [&str; 3] = [
+const PATCH_FORMS: [&str; 4] = [
+    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",

@@ -65,6 +65,16 @@ impl Registry {
         self.find(&resource.group, &resource.version, &resource.plural)
     }
 
+    /// As [`storage_row`](Self::storage_row), of a row that is not shared.
+    pub(crate) fn storage_of<'a>(&'a self, row: &'a Row) -> &'a Row {
+        match &row.stored_as {
+            None => row,
+            Some(stored) => self
+                .find(stored.group, stored.version, &row.resource.plural)
+                .map_or(row, AsRef::as_ref),
+        }
+    }
+
     /// The row under whose version the objects of `row` are stored: its own, unless its kind is
     /// served in several groups or versions.
     pub(crate) fn storage_row<'a>(&'a self, row: &'a Arc<Row>) -> &'a Arc<Row> {

@@ -8,15 +8,17 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kcore::status::Status;
+use parking_lot::Mutex;
 
 pub(crate) use check::{Problem, check, duplicates};
 pub(crate) use facts::{Facts, of_type};
 pub(crate) use lenient::repair;
-pub(crate) use tree::{FREE, Node, NodeId, Tree};
+pub(crate) use tree::{FREE, Field, Node, NodeId, Object, Tree};
 
 use crate::registry::Row;
 
@@ -26,7 +28,7 @@ pub(crate) struct SchemaSource {
     pub(crate) add: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// The schema's name: `io.k8s.api.core.v1.Pod`.
     pub(crate) name: fn() -> String,
-    tree: OnceLock<Tree>,
+    tree: OnceLock<Arc<Tree>>,
 }
 
 impl SchemaSource {
@@ -40,7 +42,16 @@ impl SchemaSource {
 
     /// The resolved schema.
     pub(crate) fn tree(&self) -> &Tree {
-        self.tree.get_or_init(|| Tree::build(self))
+        /// The trees of this process, by name: facts of the types, whoever serves them.
+        static BUILT: Mutex<BTreeMap<String, Arc<Tree>>> = Mutex::new(BTreeMap::new());
+        self.tree.get_or_init(|| {
+            let name = (self.name)();
+            if let Some(tree) = BUILT.lock().get(&name) {
+                return Arc::clone(tree);
+            }
+            let tree = Arc::new(Tree::build(self));
+            Arc::clone(BUILT.lock().entry(name).or_insert(tree))
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! A kind's schema, resolved into nodes that refer to each other by number.
 
+use std::sync::OnceLock;
+
 use kcore::collections::HashMap;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -47,6 +49,8 @@ pub(crate) enum Node {
 pub(crate) struct Object {
     /// The name of its type: `io.k8s.api.core.v1.Pod`; empty if it has none.
     pub(crate) type_name: String,
+    /// Whether its members belong to one owner.
+    atomic: bool,
     fields: HashMap<String, Field>,
 }
 
@@ -58,11 +62,21 @@ pub(crate) struct Field {
     pub(crate) index: usize,
     pub(crate) node: NodeId,
     pub(crate) facts: Option<&'static Facts>,
+    /// Whether the API server always writes it.
+    pub(crate) required: bool,
 }
 
 impl Object {
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(name)
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.values()
+    }
+
+    pub(crate) fn is_atomic(&self) -> bool {
+        self.atomic
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,6 +94,8 @@ impl Object {
 pub(crate) struct Tree {
     nodes: Vec<Node>,
     root: NodeId,
+    /// What a new object is compared with, as `fields` computes it once.
+    pub(crate) blank: OnceLock<Vec<u8>>,
 }
 
 impl Tree {
@@ -94,12 +110,12 @@ impl Tree {
             named: HashMap::default(),
         };
         let root = builder.named(&(source.name)());
-        Self { nodes: builder.nodes, root }
+        Self { nodes: builder.nodes, root, blank: OnceLock::new() }
     }
 
     /// The schema that anything fits.
     pub(crate) fn of_anything() -> Self {
-        Self { nodes: vec![Node::Free], root: FREE }
+        Self { nodes: vec![Node::Free], root: FREE, blank: OnceLock::new() }
     }
 
     pub(crate) fn root(&self) -> NodeId {
@@ -199,13 +215,18 @@ impl Builder<'_> {
             return if values.is_object() { Node::Map(self.place(values)) } else { Node::Free };
         };
         let published = facts::of_type(name);
+        let own = published.and_then(|facts| facts.get(""));
+        let atomic = own.is_some_and(|facts| facts.map_type.as_deref() == Some("atomic"));
+        let required = schema["required"].as_array().map_or(&[] as &[Value], Vec::as_slice);
         let mut fields = HashMap::default();
         for (index, (field, schema)) in properties.iter().enumerate() {
             let node = self.place(schema);
             let facts = published.and_then(|facts| facts.get(field));
-            fields.insert(field.clone(), Field { name: field.clone(), index, node, facts });
+            let required = required.iter().any(|name| name == field);
+            let name = field.clone();
+            fields.insert(field.clone(), Field { name, index, node, facts, required });
         }
-        Node::Object(Box::new(Object { type_name: name.to_owned(), fields }))
+        Node::Object(Box::new(Object { type_name: name.to_owned(), atomic, fields }))
     }
 }
 

@@ -10,6 +10,7 @@ use kcore::status::{Reason, Status};
 
 use super::commit::{Extras, Outcome};
 use super::decode::{encode, present};
+use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
 };
@@ -41,7 +42,7 @@ impl Server {
         if row.verbs == Verbs::CreateOnly {
             return self.review(user, path, typed).await;
         }
-        self.create_typed(user, row, path, typed, options).await
+        self.create_typed(user, row, path, typed, (options, Track::Changes)).await
     }
 
     /// Creates an object that has been decoded and authorized.
@@ -51,7 +52,7 @@ impl Server {
         row: &Arc<Row>,
         path: Path<'_>,
         mut typed: Box<dyn Typed>,
-        options: &WriteOptions,
+        (options, track): (&WriteOptions, Track),
     ) -> Result<Object> {
         let kind = self.kind(row, "create")?;
         check_meta(path, typed.meta_mut())?;
@@ -72,6 +73,11 @@ impl Server {
             cluster: self,
         };
         storage.strategy.apply_defaults(&mut *typed);
+        match track {
+            Track::Changes => self.track_create(user, &storage, &mut *typed, options)?,
+            Track::Nobody => typed.meta_mut().managed_fields = None,
+            Track::Done => {}
+        }
         self.admit(&request, Some(&mut *typed)).await?;
         self.prepare_create(&storage, &mut *typed)?;
         self.admit_final(&request, Some(&*typed)).await?;

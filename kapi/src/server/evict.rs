@@ -16,6 +16,7 @@ use kcore::status::{Cause, Reason, Status};
 
 use super::decode::typed_of;
 use super::subresource::decode;
+use super::track::Track;
 use super::update::{Change, Update};
 use super::{ClusterView, Identity, Result, Server};
 use crate::registry::{Row, Subresource, cast_mut};
@@ -93,7 +94,8 @@ impl Server {
         };
         let options = WriteOptions::default();
         let subresource = Some(Subresource::Status);
-        let update = Update { user, path, row, subresource, options: &options };
+        let track = Track::Changes;
+        let update = Update { user, path, row, subresource, options: &options, track };
         let pod = pod.metadata.name.clone().unwrap_or_default();
         self.change(&update, &Spend { pod, now: self.options.clock.now() }).await?;
         Ok(())

@@ -13,6 +13,7 @@ mod patch;
 mod read;
 mod review;
 mod subresource;
+mod track;
 mod update;
 mod watch;
 
@@ -30,6 +31,8 @@ use tokio::task::AbortHandle;
 pub(crate) use decode::typed_of;
 pub(crate) use log::LogOptions;
 pub use options::ServerOptions;
+pub(crate) use track::Track;
+pub(crate) use update::Written;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};
 use crate::auth::rbac::Rbac;

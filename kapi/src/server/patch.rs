@@ -7,11 +7,15 @@ use kcore::status::{Reason, Status};
 use parking_lot::Mutex;
 
 use super::subresource::{Rescale, decode};
-use super::update::{Change, Update};
+use super::track::{Applied, Track};
+use super::update::{Change, Update, Written};
 use super::{Identity, Result, Server};
 use crate::patch;
 use crate::registry::{Row, Subresource};
 use crate::schema::{self, FieldValidation};
+
+/// What a patch holds that is to be applied to one version alone.
+const VERSION: &[u8] = b"resourceVersion";
 
 /// A change that a patch describes.
 struct Patched {
@@ -24,6 +28,14 @@ struct Patched {
 }
 
 impl Change for Patched {
+    fn pins(&self) -> bool {
+        let (Patch::Json(sent) | Patch::Merge(sent) | Patch::Strategic(sent)) = &self.patch else {
+            return true;
+        };
+        // Otherwise the version is only what the patch was applied to, and it can be again.
+        sent.windows(VERSION.len()).any(|window| window == VERSION)
+    }
+
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
         let json = current.to_json();
         let (sent, patched) = match &self.patch {
@@ -69,27 +81,30 @@ impl Server {
         path: Path<'_>,
         patch: Patch,
         options: &WriteOptions,
-    ) -> Result<(Object, Vec<String>)> {
+    ) -> Result<(Written, Vec<String>)> {
         self.ready().await?;
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "patch")?;
         self.authorize_path(user, "patch", path).await?;
-        if matches!(patch, Patch::Apply(_)) {
-            return Err(unsupported().into());
-        }
         if subresource == Some(Subresource::Scale) {
             let change = PatchedScale(patch);
             let scale = self.set_scale(user, row, path, &change, options).await?;
-            return Ok((scale, Vec::new()));
+            return Ok((Written { object: scale, created: false }, Vec::new()));
         }
-        let update = Update { user, path, row, subresource, options };
+        if let Patch::Apply(sent) = &patch {
+            let change = Applied::new(row, sent, user, options, subresource)?;
+            let update = Update { user, path, row, subresource, options, track: Track::Done };
+            return Ok((self.change(&update, &change).await?, Vec::new()));
+        }
+        let track = Track::Changes;
+        let update = Update { user, path, row, subresource, options, track };
         let fields = match options.field_validation.as_str() {
             "" => None,
             text => Some(text.parse().map_err(Status::bad_request)?),
         };
         let change = Patched { patch, fields, warnings: Mutex::default() };
-        let object = self.change(&update, &change).await?;
-        Ok((object, change.warnings.into_inner()))
+        let written = self.change(&update, &change).await?;
+        Ok((written, change.warnings.into_inner()))
     }
 }
 

@@ -11,6 +11,7 @@ use kcore::object::Object;
 use kcore::status::Status;
 
 use super::decode::typed_of;
+use super::track::Track;
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::registry::{Row, ScalePart, Subresource, cast_mut};
@@ -59,7 +60,8 @@ impl Server {
         }
         let change = Bind { binding, node, now: Time(self.options.clock.now()) };
         let subresource = Some(Subresource::Binding);
-        let update = Update { user, path, row, subresource, options };
+        let track = Track::Changes;
+        let update = Update { user, path, row, subresource, options, track };
         self.change(&update, &change).await?;
         Object::from_json(&Status::success().to_json(), None)
             .map_err(|error| Status::internal(error).into())
@@ -84,9 +86,10 @@ impl Server {
     ) -> Result<Object> {
         scale_part(row)?;
         let subresource = Some(Subresource::Scale);
-        let update = Update { user, path, row, subresource, options };
-        let object = self.change(&update, change).await?;
-        self.scale_of(row, &object)
+        let track = Track::Changes;
+        let update = Update { user, path, row, subresource, options, track };
+        let written = self.change(&update, change).await?;
+        self.scale_of(row, &written.object)
     }
 }
 

@@ -12,6 +12,7 @@ use super::commit::Outcome;
 use super::create::adopt_namespace;
 use super::decode::{encode, present, typed_of};
 use super::subresource::{Rescale, decode};
+use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
 };
@@ -26,7 +27,12 @@ pub(super) const STALE: &str = "the object has been modified; please apply your 
 
 /// What a write makes of the current state. It is called again if the state has moved on.
 pub(super) trait Change: Sync {
-    /// The new state, and whether it names the version it was based on.
+    /// Whether a version that the new state names is one the client named.
+    fn pins(&self) -> bool {
+        true
+    }
+
+    /// The new state; it names the version it was based on, if it was on one.
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>>;
 }
 
@@ -46,6 +52,21 @@ pub(super) struct Update<'a> {
     pub(super) row: &'a Arc<Row>,
     pub(super) subresource: Option<Subresource>,
     pub(super) options: &'a WriteOptions,
+    pub(super) track: Track,
+}
+
+/// What a write came to.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) object: Object,
+    /// Whether there was none before.
+    pub(crate) created: bool,
+}
+
+impl Written {
+    fn changed(object: Object) -> Self {
+        Self { object, created: false }
+    }
 }
 
 impl Server {
@@ -56,19 +77,21 @@ impl Server {
         path: Path<'_>,
         body: Body,
         options: &WriteOptions,
-    ) -> Result<Object> {
+    ) -> Result<Written> {
         self.ready().await?;
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "update")?;
         self.authorize_path(user, "update", path).await?;
         if subresource == Some(Subresource::Scale) {
             let change = Rescale(decode(body, "Scale")?);
-            return self.set_scale(user, row, path, &change, options).await;
+            let scale = self.set_scale(user, row, path, &change, options).await?;
+            return Ok(Written::changed(scale));
         }
         let mut typed = self.decode(row, body)?;
         adopt_namespace(path, typed.meta_mut())?;
         check_name(path, typed.meta_mut())?;
-        let update = Update { user, path, row, subresource, options };
+        let track = Track::Changes;
+        let update = Update { user, path, row, subresource, options, track };
         self.change(&update, &Replacement(typed)).await
     }
 
@@ -99,7 +122,7 @@ impl Server {
     }
 
     /// Applies a change to the current state of an object until it sticks.
-    pub(super) async fn change(&self, update: &Update<'_>, change: &dyn Change) -> Result<Object> {
+    pub(super) async fn change(&self, update: &Update<'_>, change: &dyn Change) -> Result<Written> {
         let row = update.row;
         let kind = self.kind(row, "update")?;
         let storage = Arc::clone(self.registry.storage_row(row));
@@ -113,12 +136,13 @@ impl Server {
             };
             let presented = present(row, old.clone())?;
             let mut new = change.apply(self, row, &presented)?;
-            let pinned = check_version(&storage, name, new.meta_mut(), &old)?;
+            let named = check_version(&storage, name, new.meta_mut(), &old)?;
+            let pinned = named && change.pins();
             if let Some(stored) = &row.stored_as {
                 new = (stored.to_stored)(new);
             }
             let old_typed = typed_of(&old)?;
-            self.prepare_update(update, &storage, &mut new, &*old_typed).await?;
+            self.prepare_update(update, &storage, &mut new, (&old, &*old_typed)).await?;
             let gone = self.ends_deletion(&storage, &*new);
             let extras = if gone {
                 self.allocate(None, Some(&*old_typed))?
@@ -128,7 +152,7 @@ impl Server {
             let encoded = encode(&storage, new)?;
             if update.options.dry_run {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
-                return present(row, object);
+                return present(row, object).map(Written::changed);
             }
             let version = old.resource_version();
             let outcome = if gone {
@@ -136,14 +160,14 @@ impl Server {
                 self.remove(&store_key, version, extras).await?
             } else if encoded.bytes() == old.encoded().bytes() {
                 // Nothing changed: no write, no event (A4).
-                return Ok(presented);
+                return Ok(Written::changed(presented));
             } else {
                 self.commit(&store_key, &encoded, version, extras).await?
             };
             match outcome {
                 Outcome::Written(revision) => {
                     let object = self.written(&storage, kind, &key, encoded, revision);
-                    return present(row, object);
+                    return present(row, object).map(Written::changed);
                 }
                 Outcome::Stale(_) if pinned => return Err(stale(&storage, name).into()),
                 Outcome::Stale(record) => {
@@ -160,22 +184,32 @@ impl Server {
     }
 
     /// An update of an object that does not exist creates it, for kinds that say so.
-    async fn create_instead(&self, update: &Update<'_>, change: &dyn Change) -> Result<Object> {
+    async fn create_instead(&self, update: &Update<'_>, change: &dyn Change) -> Result<Written> {
         let (row, path) = (update.row, update.path);
         let resource = &row.resource;
         let missing = || Status::not_found(&resource.group, &resource.plural, path.name);
-        if update.subresource.is_some() || !row.strategy.create_on_update() {
+        let applies = update.track == Track::Done;
+        if update.subresource.is_some() || !(applies || row.strategy.create_on_update()) {
             return Err(missing().into());
         }
-        // A patch has nothing to work on and says so itself.
         let blank = Object::from_json(b"{}", Some(row.codec)).map_err(Status::internal)?;
-        let mut typed = change.apply(self, row, &blank).map_err(|_| missing())?;
+        // A patch has nothing to work on and says so itself.
+        let mut typed = change
+            .apply(self, row, &blank)
+            .map_err(|status| if applies { status } else { missing().into() })?;
+        if applies {
+            adopt_namespace(path, typed.meta_mut())?;
+            typed.meta_mut().name.get_or_insert_with(|| path.name.to_owned());
+            check_name(path, typed.meta_mut())?;
+        }
         if typed.meta().uid.as_deref().is_some_and(|uid| !uid.is_empty()) {
             return Err(missing().into());
         }
         self.authorize_path(update.user, "create", path).await?;
         typed.meta_mut().resource_version = None;
-        self.create_typed(update.user, row, path, typed, update.options).await
+        let (user, options) = (update.user, update.options);
+        let object = self.create_typed(user, row, path, typed, (options, update.track)).await?;
+        Ok(Written { object, created: true })
     }
 
     /// Keeps what an update may not change, admits and validates.
@@ -184,9 +218,10 @@ impl Server {
         update: &Update<'_>,
         row: &Row,
         new: &mut Box<dyn Typed>,
-        old: &dyn Typed,
+        (old_object, old): (&Object, &dyn Typed),
     ) -> Result<()> {
         keep_meta(new.meta_mut(), old.meta());
+        let managed = new.meta_mut().managed_fields.take();
         match (update.subresource, &row.status) {
             (Some(Subresource::Status), Some(status)) => {
                 let mut next = old.boxed_clone();
@@ -207,6 +242,10 @@ impl Server {
                 row.strategy.apply_defaults(&mut **new);
                 row.strategy.prepare_update(&mut **new, old);
             }
+        }
+        new.meta_mut().managed_fields = managed;
+        if update.track == Track::Changes {
+            self.track_update(update, row, &mut **new, (old_object, old))?;
         }
         let request = AdmissionRequest {
             user: update.user,

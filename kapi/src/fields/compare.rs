@@ -1,0 +1,329 @@
+//! What differs between two states of an object, place by place.
+//!
+//! The walk goes over the bytes of both and looks only into what differs, so that an update of a
+//! status does not read the rest.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::relation::{Place, Relation, keyed};
+use super::set::Set;
+use crate::schema::Tree;
+
+/// The difference between two states.
+#[derive(Debug, Default)]
+pub(crate) struct Comparison {
+    /// What the new state has and the old one has not.
+    pub(crate) added: Set,
+    /// What both have, with other values.
+    pub(crate) modified: Set,
+    /// What the old state has and the new one has not.
+    pub(crate) removed: Set,
+}
+
+impl Comparison {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    /// Whatever the new state brought: added and modified places.
+    pub(crate) fn taken(&self) -> Set {
+        let mut taken = self.added.clone();
+        taken.unite(&self.modified);
+        taken
+    }
+}
+
+/// Compares two states of an object, both as JSON. `managedFields` is no field of anybody.
+///
+/// # Errors
+/// If one of them is no JSON.
+pub(crate) fn compare(tree: &Tree, old: &[u8], new: &[u8]) -> serde_json::Result<Comparison> {
+    let mut walk = Walk { found: Comparison::default(), path: Vec::new() };
+    let (old, new) = (serde_json::from_slice(old)?, serde_json::from_slice(new)?);
+    walk.both(Place::root(tree), Some(old), Some(new))?;
+    Ok(walk.found)
+}
+
+type Raw<'a> = &'a RawValue;
+type Members<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
+
+struct Walk {
+    found: Comparison,
+    path: Vec<String>,
+}
+
+/// Which kind of value JSON begins with; a null is nothing in particular.
+fn is_kind(raw: Option<Raw<'_>>, open: u8) -> bool {
+    raw.is_none_or(|raw| {
+        let first = raw.get().as_bytes()[0];
+        first == open || first == b'n'
+    })
+}
+
+fn is_empty(raw: Option<Raw<'_>>) -> bool {
+    raw.is_none_or(|raw| matches!(raw.get(), "null" | "{}" | "[]"))
+}
+
+impl Walk {
+    /// Compares what is at one place; at least one side has something there.
+    fn both(
+        &mut self,
+        place: Place<'_>,
+        old: Option<Raw<'_>>,
+        new: Option<Raw<'_>>,
+    ) -> serde_json::Result<()> {
+        if let (Some(old), Some(new)) = (old, new)
+            && old.get() == new.get()
+        {
+            return Ok(());
+        }
+        let relation = place.relation();
+        let open = match relation {
+            Relation::Struct(_) | Relation::Map(_) => b'{',
+            Relation::Keyed(..) | Relation::Set => b'[',
+            Relation::Whole => return self.leaf(old, new),
+        };
+        // Empty on both sides: whether it is there at all is all there is to tell.
+        let parts = is_kind(old, open) && is_kind(new, open);
+        if !parts || (is_empty(old) && is_empty(new)) {
+            return self.leaf(old, new);
+        }
+        match relation {
+            Relation::Struct(_) | Relation::Map(_) => self.members(place, old, new)?,
+            _ => self.elements(place, relation, old, new)?,
+        }
+        match (old, new) {
+            (None, _) => self.found.added.insert(&self.path),
+            (_, None) => self.found.removed.insert(&self.path),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, old: Option<Raw<'_>>, new: Option<Raw<'_>>) -> serde_json::Result<()> {
+        let set = match (old, new) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => &mut self.found.added,
+            (Some(_), None) => &mut self.found.removed,
+            (Some(old), Some(new)) => {
+                // The same value may be spelled in two ways.
+                let (old, new): (Value, Value) =
+                    (serde_json::from_str(old.get())?, serde_json::from_str(new.get())?);
+                if old == new {
+                    return Ok(());
+                }
+                &mut self.found.modified
+            }
+        };
+        set.insert(&self.path);
+        Ok(())
+    }
+
+    fn members(
+        &mut self,
+        place: Place<'_>,
+        old: Option<Raw<'_>>,
+        new: Option<Raw<'_>>,
+    ) -> serde_json::Result<()> {
+        let (old, new) = (members(old)?, members(new)?);
+        let within_metadata = self.path.len() == 1 && self.path[0] == "f:metadata";
+        let mut seen = vec![false; old.len()];
+        let mut next = 0;
+        for (name, new) in &new {
+            // Both sides come from one encoder, so a member is mostly where the last one ended.
+            let at = (next..old.len()).chain(0..next).find(|at| old[*at].0 == *name);
+            if let Some(at) = at {
+                seen[at] = true;
+                next = at + 1;
+            }
+            if within_metadata && name == "managedFields" {
+                continue;
+            }
+            self.member(place, name, at.map(|at| old[at].1), Some(new))?;
+        }
+        for ((name, old), _) in old.iter().zip(seen).filter(|(_, seen)| !seen) {
+            if !(within_metadata && name == "managedFields") {
+                self.member(place, name, Some(old), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn member(
+        &mut self,
+        place: Place<'_>,
+        name: &str,
+        old: Option<Raw<'_>>,
+        new: Option<Raw<'_>>,
+    ) -> serde_json::Result<()> {
+        let Some(inner) = place.member(name) else { return Ok(()) };
+        if let (Some(old), Some(new)) = (old, new)
+            && old.get() == new.get()
+        {
+            return Ok(());
+        }
+        self.path.push(format!("f:{name}"));
+        let outcome = self.both(inner, old, new);
+        self.path.pop();
+        outcome
+    }
+
+    fn elements(
+        &mut self,
+        place: Place<'_>,
+        relation: Relation<'_>,
+        old: Option<Raw<'_>>,
+        new: Option<Raw<'_>>,
+    ) -> serde_json::Result<()> {
+        let (old, new) = (elements(relation, old)?, elements(relation, new)?);
+        let inner = match relation {
+            Relation::Keyed(inner, _) => place.inner(inner),
+            _ => place.inner(crate::schema::FREE),
+        };
+        for (element, new) in &new {
+            let old = old.iter().find(|(known, _)| known == element).map(|(_, all)| all);
+            self.path.push(element.clone());
+            let outcome = self.element(inner, old.map_or(&[], Vec::as_slice), new);
+            self.path.pop();
+            outcome?;
+        }
+        for (element, old) in old.iter().filter(|(e, _)| !new.iter().any(|(known, _)| known == e)) {
+            self.path.push(element.clone());
+            let outcome = self.element(inner, old, &[]);
+            self.path.pop();
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Compares the elements of one name; there is more than one only by mistake, and then they
+    /// belong together.
+    fn element(
+        &mut self,
+        place: Place<'_>,
+        old: &[Raw<'_>],
+        new: &[Raw<'_>],
+    ) -> serde_json::Result<()> {
+        match (old, new) {
+            ([] | [_], [] | [_]) => self.both(place, old.first().copied(), new.first().copied()),
+            _ => {
+                let set = match (old, new) {
+                    ([], _) => &mut self.found.added,
+                    (_, []) => &mut self.found.removed,
+                    _ if old.iter().map(|raw| raw.get()).eq(new.iter().map(|raw| raw.get())) => {
+                        return Ok(());
+                    }
+                    _ => &mut self.found.modified,
+                };
+                set.insert(&self.path);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The members of an object, in their order.
+fn members(raw: Option<Raw<'_>>) -> serde_json::Result<Members<'_>> {
+    struct All;
+
+    impl<'de> Visitor<'de> for All {
+        type Value = Members<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut all = Vec::with_capacity(16);
+            while let Some((Name(name), value)) = map.next_entry()? {
+                all.push((name, value));
+            }
+            Ok(all)
+        }
+    }
+
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
+    serde_json::Deserializer::from_str(raw.get()).deserialize_map(All)
+}
+
+/// A member's name, borrowed where it has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(name))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(name.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+/// The elements of a list by what tells them apart, in their order.
+fn elements<'a>(
+    relation: Relation<'_>,
+    raw: Option<Raw<'a>>,
+) -> serde_json::Result<Vec<(String, Vec<Raw<'a>>)>> {
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
+    let list: Vec<Raw<'a>> = serde_json::from_str(raw.get())?;
+    let mut all: Vec<(String, Vec<Raw<'a>>)> = Vec::with_capacity(list.len());
+    for raw in list {
+        let element = match relation {
+            Relation::Keyed(_, keys) if raw.get().starts_with('{') => keys_of(raw, keys)?,
+            _ => format!("v:{}", serde_json::from_str::<Value>(raw.get())?),
+        };
+        match all.iter_mut().find(|(known, _)| *known == element) {
+            Some((_, same)) => same.push(raw),
+            None => all.push((element, vec![raw])),
+        }
+    }
+    Ok(all)
+}
+
+/// What tells an element of a list apart, read without the rest of it.
+fn keys_of(raw: Raw<'_>, keys: &[String]) -> serde_json::Result<String> {
+    struct Keys<'k>(&'k [String]);
+
+    impl<'de> Visitor<'de> for Keys<'_> {
+        type Value = Map<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut found = Map::new();
+            while let Some(Name(name)) = map.next_key()? {
+                if self.0.iter().any(|key| *key == name) {
+                    found.insert(name.into_owned(), map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let found = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Keys(keys))?;
+    Ok(keyed(&found, keys))
+}
