@@ -5,11 +5,12 @@ use anyhow::bail;
 use crate::run::cargo;
 
 /// Areas, as (name, package, benchmark, features).
-const AREAS: [(&str, &str, &str, &str); 4] = [
+const AREAS: [(&str, &str, &str, &str); 5] = [
     ("store", "kstore", "store", ""),
     ("api", "kapi", "api", ""),
     ("sched", "ksched", "sched", ""),
     ("runtime", "knode", "runtime", ""),
+    ("cluster", "kubrick-examples", "cluster", ""),
 ];
 
 /// Runs the benchmarks of some areas, or of all.
@@ -22,6 +23,12 @@ pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
     }
     for (name, package, benchmark, features) in AREAS {
         if areas.is_empty() || areas.contains(&name) {
+            if name == "cluster" {
+                // What it measures are programs of their own.
+                let programs = ["--example", "standalone", "--example", "simulated_nodes"];
+                let build = ["build", "--release", "--package", package];
+                cargo(&[&build[..], &programs[..]].concat(), &[])?;
+            }
             let mut arguments = vec!["bench", "--package", package, "--bench", benchmark];
             if !features.is_empty() {
                 arguments.extend(["--features", features]);
