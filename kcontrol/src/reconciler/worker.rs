@@ -118,12 +118,13 @@ impl Shared {
             self.queue.add_after(key, LAG_RETRY);
             return claim.done();
         }
+        let began = Instant::now();
         match self.reconcile(&key).await {
             Ok(action) => {
                 if let Action::RequeueAfter(delay) = action {
                     self.queue.add_after(key, delay);
                 }
-                claim.succeed();
+                claim.succeed_and_rest(compute_rest(began.elapsed()));
             }
             Err(error) => {
                 let controller = self.reconciler.title();
@@ -157,6 +158,19 @@ fn is_usual(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut answers = chain.filter_map(|error| error.downcast_ref::<kcore::Error>());
     answers.any(|error| error.is_conflict() || is_namespace_terminating(error))
 }
+
+/// How long a key rests after a reconciliation that took so long: one that is costly gathers its
+/// changes, so that no key keeps a core busy.
+fn compute_rest(took: Duration) -> Duration {
+    if took < COSTLY { Duration::ZERO } else { took.saturating_mul(REST_FACTOR).min(MAX_REST) }
+}
+
+/// A reconciliation that takes this long is costly.
+const COSTLY: Duration = Duration::from_millis(2);
+/// How many times as long as it took a costly one rests.
+const REST_FACTOR: u32 = 4;
+/// The longest rest.
+const MAX_REST: Duration = Duration::from_millis(250);
 
 /// A panic in words.
 fn describe(panic: &(dyn std::any::Any + Send)) -> String {

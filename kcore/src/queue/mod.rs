@@ -243,9 +243,17 @@ impl<T: Item> WorkQueue<T> {
         metrics
     }
 
-    fn finish(&self, item: &T) {
+    fn finish(&self, item: &T, rest: Duration) {
         let mut state = self.0.state.lock();
-        state.done(item, Instant::now());
+        let now = Instant::now();
+        match now.checked_add(rest).filter(|_| !rest.is_zero()) {
+            Some(until) => {
+                state.rest(item, now, until);
+                // Who sleeps until a later time has to look again.
+                self.0.wake.notify_one();
+            }
+            None => state.done(item, now),
+        }
         if state.has_ready() {
             self.0.wake.notify_one();
         }
@@ -291,7 +299,7 @@ impl<T: Item> Claim<T> {
     /// Ends the work. If the item was added meanwhile it is queued again.
     pub fn done(mut self) {
         if let Some(item) = self.item.take() {
-            self.queue.finish(&item);
+            self.queue.finish(&item, Duration::ZERO);
         }
     }
 
@@ -299,6 +307,15 @@ impl<T: Item> Claim<T> {
     pub fn succeed(self) {
         self.queue.forget(&self);
         self.done();
+    }
+
+    /// Ends the work with success, and hands the item out again no sooner than after `pause`,
+    /// whoever adds it: what is costly to work on gathers its changes.
+    pub fn succeed_and_rest(mut self, pause: Duration) {
+        self.queue.forget(&self);
+        if let Some(item) = self.item.take() {
+            self.queue.finish(&item, pause);
+        }
     }
 
     /// Ends the work and asks for another try when the rate limiter lets it.
@@ -323,7 +340,7 @@ impl<T: Item> Drop for Claim<T> {
     fn drop(&mut self) {
         if let Some(item) = self.item.take() {
             self.queue.add_rate_limited(item.clone());
-            self.queue.finish(&item);
+            self.queue.finish(&item, Duration::ZERO);
         }
     }
 }

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 use super::{Added, QueueMetrics};
 use crate::collections::{HashMap, HashSet};
 
+/// Items whose rest is remembered; those beyond it rest not.
+const RESTING_LIMIT: usize = 1024;
+
 /// Whether items are taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intake {
@@ -27,6 +30,8 @@ pub(super) struct State<T> {
     processing: HashMap<T, Instant>,
     waiting: BTreeMap<(Instant, u64), T>,
     due: HashMap<T, (Instant, u64)>,
+    /// Items whose work was costly, and when they are handed out again at the earliest.
+    resting: HashMap<T, Instant>,
     sequence: u64,
     metrics: QueueMetrics,
 }
@@ -41,6 +46,7 @@ impl<T: Clone + Eq + Hash> State<T> {
             processing: HashMap::default(),
             waiting: BTreeMap::new(),
             due: HashMap::default(),
+            resting: HashMap::default(),
             sequence: 0,
             metrics: QueueMetrics::default(),
         }
@@ -61,8 +67,13 @@ impl<T: Clone + Eq + Hash> State<T> {
             self.metrics.rejected += 1;
             return Added::Full;
         }
-        self.put(item, now);
-        Added::Queued
+        match self.resting.get(&item).copied().filter(|until| *until > now) {
+            Some(until) => self.add_at(item, until).0,
+            None => {
+                self.put(item, now);
+                Added::Queued
+            }
+        }
     }
 
     /// Marks an item as needing work, whatever the capacity.
@@ -134,6 +145,28 @@ impl<T: Clone + Eq + Hash> State<T> {
         }
         if self.dirty.contains_key(item) {
             self.ready.push_back(item.clone());
+        }
+    }
+
+    /// Ends the work on an item, and hands it out again no sooner than at `until`.
+    pub(super) fn rest(&mut self, item: &T, now: Instant, until: Instant) {
+        if self.resting.len() >= RESTING_LIMIT {
+            self.resting.retain(|_, until| *until > now);
+        }
+        if self.resting.len() < RESTING_LIMIT {
+            self.resting.insert(item.clone(), until);
+        }
+        if self.dirty.remove(item).is_some() && self.intake == Intake::Open {
+            // It is taken in already, whatever the capacity.
+            self.processing.remove(item).inspect(|since| {
+                self.metrics.work_duration.observe(now.saturating_duration_since(*since));
+            });
+            self.due.remove(item).inspect(|key| drop(self.waiting.remove(key)));
+            self.sequence += 1;
+            self.waiting.insert((until, self.sequence), item.clone());
+            self.due.insert(item.clone(), (until, self.sequence));
+        } else {
+            self.done(item, now);
         }
     }
 

@@ -224,3 +224,28 @@ async fn metrics_tell_depth_latency_and_work() {
     assert_eq!(metrics.latency.sum, 2 * SECOND);
     assert_eq!((metrics.work_duration.mean(), metrics.work_duration.count), (3 * SECOND, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_rests_is_handed_out_later() {
+    let queue = WorkQueue::new();
+    queue.add("a");
+    queue.add("b");
+    let claim = queue.get().await.unwrap();
+    // Added while in work, and once more while it rests.
+    queue.add("a");
+    claim.succeed_and_rest(Duration::from_secs(4));
+    queue.add("a");
+    queue.get().await.unwrap().succeed_and_rest(Duration::from_secs(9));
+    let began = tokio::time::Instant::now();
+    let claim = queue.get().await.unwrap();
+    assert_eq!((*claim, began.elapsed()), ("a", Duration::from_secs(4)));
+    claim.succeed();
+    // What rests and is added afterwards waits for the end of its rest too.
+    queue.add("b");
+    let claim = queue.get().await.unwrap();
+    assert_eq!((*claim, began.elapsed()), ("b", Duration::from_secs(9)));
+    claim.succeed();
+    queue.add("b");
+    assert_eq!(*queue.get().await.unwrap(), "b", "its rest is over");
+    assert_eq!(began.elapsed(), Duration::from_secs(9));
+}
