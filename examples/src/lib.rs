@@ -1,6 +1,8 @@
-//! What the examples share: how they start and end, the program their pods run, the tour.
+//! What the examples share: how they start and end, the program their pods run, the tour,
+//! and the backends that are written from scratch.
 
 pub mod hello;
 pub mod http;
+pub mod log_store;
 pub mod program;
 pub mod tour;
