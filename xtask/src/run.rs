@@ -7,7 +7,13 @@ use anyhow::{Context as _, bail};
 use crate::tools;
 
 /// The examples that run by themselves and end.
-const EXAMPLES: [&str; 3] = ["api_server_in_a_test", "custom_programmer", "scheduler_plugin"];
+const EXAMPLES: [&str; 5] = [
+    "api_server_in_a_test",
+    "custom_programmer",
+    "custom_runtime",
+    "custom_store",
+    "scheduler_plugin",
+];
 
 /// Runs cargo and fails if it does.
 pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {

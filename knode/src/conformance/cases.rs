@@ -1,9 +1,29 @@
 //! The list of cases, once: the tests and the table come from it.
 
-use super::Capability;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Capabilities, Capability, Fixture, run_case};
 
 /// Every case by name, with the capability it needs.
 pub const CASES: &[(&str, Capability)] = crate::__runtime_cases!(table);
+
+/// Runs the whole suite and returns the names of the cases that failed, in their order: how a
+/// backend shows that a fault planted in it is found, and by which case.
+pub fn failing<F, Made>(capabilities: Capabilities, fixture: impl Fn() -> Made) -> Vec<&'static str>
+where
+    F: Fixture,
+    Made: Future<Output = F>,
+{
+    let mut failed = Vec::new();
+    let mut run = |name, case: &dyn Fn()| {
+        if catch_unwind(AssertUnwindSafe(case)).is_err() {
+            failed.push(name);
+        }
+    };
+    crate::__runtime_cases!(each(capabilities)(&fixture)(run));
+    failed
+}
 
 /// Expands to one test per contract line; see [`crate::conformance`].
 #[doc(hidden)]
@@ -25,6 +45,22 @@ macro_rules! __runtime_cases {
     (table) => { $crate::__runtime_cases!(@list table) };
     (tests $capabilities:tt $fixture:tt) => {
         $crate::__runtime_cases!(@list tests $capabilities $fixture);
+    };
+    (each $capabilities:tt $fixture:tt $run:tt) => {
+        $crate::__runtime_cases!(@list each $capabilities $fixture $run);
+    };
+    (@emit each ($capabilities:expr) ($fixture:expr) ($run:ident);
+        $($need:ident $group:ident $name:ident)*
+    ) => {
+        $($run(stringify!($name), &|| {
+            run_case(
+                stringify!($name),
+                Capability::$need,
+                $capabilities,
+                $fixture,
+                $crate::conformance::$group::$name,
+            );
+        });)*
     };
     (@emit table; $($need:ident $group:ident $name:ident)*) => {
         &[$((stringify!($name), Capability::$need)),*]

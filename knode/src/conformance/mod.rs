@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use cases::CASES;
+pub use cases::{CASES, failing};
 pub use programs::{Program, shell_program};
 pub use world::World;
 
