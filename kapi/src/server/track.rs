@@ -66,7 +66,7 @@ impl Server {
         let name = manager_of(user, options);
         let now = self.options.clock.now();
         let who = Manager { name, api_version: &api_version, subresource: "", now };
-        managers.update(&changed, &who);
+        managers.update(changed, &who);
         typed.meta_mut().managed_fields = managers.encode();
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Server {
             if !changed.is_empty() {
                 let api_version = row.resource.api_version();
                 managers.update(
-                    &changed,
+                    changed,
                     &Manager {
                         name: manager_of(update.user, update.options),
                         api_version: &api_version,
