@@ -7,7 +7,7 @@ use crate::run::cargo;
 /// Areas, as (name, package, benchmark, features).
 const AREAS: [(&str, &str, &str, &str); 5] = [
     ("store", "kstore", "store", ""),
-    ("api", "kapi", "api", ""),
+    ("api", "kapi", "api", "serve"),
     ("sched", "ksched", "sched", ""),
     ("runtime", "knode", "runtime", ""),
     ("cluster", "kubrick-examples", "cluster", ""),

@@ -31,11 +31,11 @@ impl Comparison {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
-    /// Whatever the new state brought: added and modified places.
-    pub(crate) fn taken(&self) -> Set {
-        let mut taken = self.added.clone();
+    /// Whatever the new state brought, added and modified places, and what it took away.
+    pub(crate) fn into_parts(self) -> (Set, Set) {
+        let mut taken = self.added;
         taken.unite(&self.modified);
-        taken
+        (taken, self.removed)
     }
 }
 
@@ -58,16 +58,62 @@ struct Walk {
     path: Vec<String>,
 }
 
-/// Which kind of value JSON begins with; a null is nothing in particular.
-fn is_kind(raw: Option<Raw<'_>>, open: u8) -> bool {
-    raw.is_none_or(|raw| {
-        let first = raw.get().as_bytes()[0];
-        first == open || first == b'n'
-    })
+/// What the JSON of a place that has parts begins with.
+fn open_of(relation: Relation<'_>) -> Option<u8> {
+    match relation {
+        Relation::Struct(_) | Relation::Map(_) => Some(b'{'),
+        Relation::Keyed(..) | Relation::Set => Some(b'['),
+        Relation::Whole => None,
+    }
 }
 
-fn is_empty(raw: Option<Raw<'_>>) -> bool {
-    raw.is_none_or(|raw| matches!(raw.get(), "null" | "{}" | "[]"))
+/// Whether JSON begins so; a null is nothing in particular.
+fn is_kind(raw: Raw<'_>, open: u8) -> bool {
+    // A value is at least one byte long.
+    let first = raw.get().as_bytes()[0];
+    first == open || first == b'n'
+}
+
+fn is_empty(raw: Raw<'_>) -> bool {
+    matches!(raw.get(), "null" | "{}" | "[]")
+}
+
+/// The place of the elements of a list.
+fn inner_of<'a>(place: Place<'a>, relation: Relation<'_>) -> Place<'a> {
+    match relation {
+        Relation::Keyed(inner, _) => place.inner(inner),
+        _ => place.inner(crate::schema::FREE),
+    }
+}
+
+/// Everything at a place that one side alone has: the place itself and all below it.
+fn everything(place: Place<'_>, raw: Raw<'_>) -> serde_json::Result<Map<String, Value>> {
+    let relation = place.relation();
+    let parted = open_of(relation).is_some_and(|open| is_kind(raw, open));
+    let mut all = Map::new();
+    if !parted || is_empty(raw) {
+        return Ok(all);
+    }
+    if let Relation::Struct(_) | Relation::Map(_) = relation {
+        for (name, value) in members(raw)? {
+            if let Some(inner) = place.member(&name) {
+                let below = everything(inner, value)?;
+                all.insert(format!("f:{name}"), Value::Object(below));
+            }
+        }
+    } else {
+        let inner = inner_of(place, relation);
+        for (element, values) in elements(relation, raw)? {
+            let below = match values.as_slice() {
+                [only] => everything(inner, only)?,
+                // More than one only by mistake; then they belong together.
+                _ => Map::new(),
+            };
+            all.insert(element, Value::Object(below));
+        }
+    }
+    all.insert(".".to_owned(), Value::Object(Map::new()));
+    Ok(all)
 }
 
 impl Walk {
@@ -83,54 +129,46 @@ impl Walk {
         {
             return Ok(());
         }
+        match (old, new) {
+            (Some(old), Some(new)) => self.pair(place, old, new)?,
+            (None, Some(new)) => {
+                let all = everything(place, new)?;
+                self.found.added.insert_tree(&self.path, all);
+            }
+            (Some(old), None) => {
+                let all = everything(place, old)?;
+                self.found.removed.insert_tree(&self.path, all);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Compares what both sides have.
+    fn pair(&mut self, place: Place<'_>, old: Raw<'_>, new: Raw<'_>) -> serde_json::Result<()> {
         let relation = place.relation();
-        let open = match relation {
-            Relation::Struct(_) | Relation::Map(_) => b'{',
-            Relation::Keyed(..) | Relation::Set => b'[',
-            Relation::Whole => return self.leaf(old, new),
-        };
-        // Empty on both sides: whether it is there at all is all there is to tell.
-        let parts = is_kind(old, open) && is_kind(new, open);
-        if !parts || (is_empty(old) && is_empty(new)) {
+        let parted = open_of(relation).is_some_and(|open| is_kind(old, open) && is_kind(new, open));
+        // Empty on both sides: how it is empty is all there is to tell.
+        if !parted || (is_empty(old) && is_empty(new)) {
             return self.leaf(old, new);
         }
         match relation {
-            Relation::Struct(_) | Relation::Map(_) => self.members(place, old, new)?,
-            _ => self.elements(place, relation, old, new)?,
+            Relation::Struct(_) | Relation::Map(_) => self.members(place, old, new),
+            _ => self.elements(place, relation, old, new),
         }
-        match (old, new) {
-            (None, _) => self.found.added.insert(&self.path),
-            (_, None) => self.found.removed.insert(&self.path),
-            _ => {}
+    }
+
+    fn leaf(&mut self, old: Raw<'_>, new: Raw<'_>) -> serde_json::Result<()> {
+        // The same value may be spelled in two ways.
+        let (old, new): (Value, Value) =
+            (serde_json::from_str(old.get())?, serde_json::from_str(new.get())?);
+        if old != new {
+            self.found.modified.insert(&self.path);
         }
         Ok(())
     }
 
-    fn leaf(&mut self, old: Option<Raw<'_>>, new: Option<Raw<'_>>) -> serde_json::Result<()> {
-        let set = match (old, new) {
-            (None, None) => return Ok(()),
-            (None, Some(_)) => &mut self.found.added,
-            (Some(_), None) => &mut self.found.removed,
-            (Some(old), Some(new)) => {
-                // The same value may be spelled in two ways.
-                let (old, new): (Value, Value) =
-                    (serde_json::from_str(old.get())?, serde_json::from_str(new.get())?);
-                if old == new {
-                    return Ok(());
-                }
-                &mut self.found.modified
-            }
-        };
-        set.insert(&self.path);
-        Ok(())
-    }
-
-    fn members(
-        &mut self,
-        place: Place<'_>,
-        old: Option<Raw<'_>>,
-        new: Option<Raw<'_>>,
-    ) -> serde_json::Result<()> {
+    fn members(&mut self, place: Place<'_>, old: Raw<'_>, new: Raw<'_>) -> serde_json::Result<()> {
         let (old, new) = (members(old)?, members(new)?);
         let within_metadata = self.path.len() == 1 && self.path[0] == "f:metadata";
         let mut seen = vec![false; old.len()];
@@ -178,14 +216,11 @@ impl Walk {
         &mut self,
         place: Place<'_>,
         relation: Relation<'_>,
-        old: Option<Raw<'_>>,
-        new: Option<Raw<'_>>,
+        old: Raw<'_>,
+        new: Raw<'_>,
     ) -> serde_json::Result<()> {
         let (old, new) = (elements(relation, old)?, elements(relation, new)?);
-        let inner = match relation {
-            Relation::Keyed(inner, _) => place.inner(inner),
-            _ => place.inner(crate::schema::FREE),
-        };
+        let inner = inner_of(place, relation);
         for (element, new) in &new {
             let old = old.iter().find(|(known, _)| known == element).map(|(_, all)| all);
             self.path.push(element.clone());
@@ -229,7 +264,7 @@ impl Walk {
 }
 
 /// The members of an object, in their order.
-fn members(raw: Option<Raw<'_>>) -> serde_json::Result<Members<'_>> {
+fn members(raw: Raw<'_>) -> serde_json::Result<Members<'_>> {
     struct All;
 
     impl<'de> Visitor<'de> for All {
@@ -248,7 +283,9 @@ fn members(raw: Option<Raw<'_>>) -> serde_json::Result<Members<'_>> {
         }
     }
 
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
+    if raw.get() == "null" {
+        return Ok(Vec::new());
+    }
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(All)
 }
 
@@ -282,9 +319,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 /// The elements of a list by what tells them apart, in their order.
 fn elements<'a>(
     relation: Relation<'_>,
-    raw: Option<Raw<'a>>,
+    raw: Raw<'a>,
 ) -> serde_json::Result<Vec<(String, Vec<Raw<'a>>)>> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
+    if raw.get() == "null" {
+        return Ok(Vec::new());
+    }
     let list: Vec<Raw<'a>> = serde_json::from_str(raw.get())?;
     let mut all: Vec<(String, Vec<Raw<'a>>)> = Vec::with_capacity(list.len());
     for raw in list {

@@ -177,11 +177,11 @@ impl Managers {
     }
 
     /// Takes an update in: whoever changes a field has it from then on.
-    pub(crate) fn update(&mut self, changed: &Comparison, who: &Manager<'_>) {
-        let mut taken = changed.taken();
+    pub(crate) fn update(&mut self, changed: Comparison, who: &Manager<'_>) {
+        let (mut taken, removed) = changed.into_parts();
         for entry in &mut self.0 {
             entry.fields.subtract(&taken);
-            entry.fields.subtract(&changed.removed);
+            entry.fields.subtract(&removed);
         }
         taken.subtract(unmanaged());
         if !taken.is_empty() {
@@ -261,7 +261,8 @@ impl Managers {
             None => merged,
         };
         let changed = difference(tree, live, &merged);
-        let taken = changed.taken();
+        let unchanged = changed.is_empty();
+        let (taken, removed) = changed.into_parts();
         let others = self.0.iter().filter(|entry| !entry.is(who, true));
         let conflicts: Vec<Conflict> = others
             .filter_map(|entry| {
@@ -276,11 +277,11 @@ impl Managers {
         }
         for entry in self.0.iter_mut().filter(|entry| !entry.is(who, true)) {
             entry.fields.subtract(&taken);
-            entry.fields.subtract(&changed.removed);
+            entry.fields.subtract(&removed);
         }
         self.0.retain(|entry| !entry.fields.is_empty());
         // An apply that changes nothing has not happened: its time is the last one's (A4).
-        if changed.is_empty()
+        if unchanged
             && let Some(last) = last
             && let Some(entry) = self.0.iter_mut().find(|entry| entry.is(who, true))
             && entry.fields == last.fields
@@ -323,7 +324,7 @@ impl Managers {
     pub(crate) fn begin(&mut self, tree: &Tree, live: &Value, who: &Manager<'_>) {
         if self.is_empty() {
             let who = Manager { name: BEFORE_APPLY, ..*who };
-            self.update(&difference(tree, &blank(tree), live), &who);
+            self.update(difference(tree, &blank(tree), live), &who);
         }
     }
 }

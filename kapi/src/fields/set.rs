@@ -79,32 +79,33 @@ impl Set {
 
     /// Puts a place in.
     pub(crate) fn insert<E: AsRef<str>>(&mut self, path: &[E]) {
-        fn descend<'a>(at: &'a mut Node, element: &str) -> &'a mut Value {
-            let fresh = !at.contains_key(element);
-            let value = at.entry(element).or_insert_with(|| Value::Object(Node::new()));
-            if !fresh
-                && let Value::Object(inner) = value
+        self.insert_tree(path, Node::new());
+    }
+
+    /// Puts a place in, with what is below it: a tree that is in the set itself.
+    pub(crate) fn insert_tree<E: AsRef<str>>(&mut self, path: &[E], tree: Node) {
+        let Some((last, parents)) = path.split_last() else { return };
+        let mut at = &mut self.0;
+        for element in parents {
+            let element = element.as_ref();
+            if !at.contains_key(element) {
+                at.insert(element.to_owned(), Value::Object(Node::new()));
+            } else if let Some(Value::Object(inner)) = at.get_mut(element)
                 && inner.is_empty()
             {
                 // It was in the set; now that something comes below it, it must say so.
                 inner.insert(SELF.to_owned(), Value::Object(Node::new()));
             }
-            value
-        }
-        let Some((last, parents)) = path.split_last() else { return };
-        let mut at = &mut self.0;
-        for element in parents {
-            let Value::Object(inner) = descend(at, element.as_ref()) else { return };
+            let Some(Value::Object(inner)) = at.get_mut(element) else { return };
             at = inner;
         }
-        match at.get_mut(last.as_ref()) {
-            Some(Value::Object(inner)) if !is_member(inner) => {
+        if let Some(Value::Object(inner)) = at.get_mut(last.as_ref()) {
+            Self::unite_nodes(inner, &tree);
+            if !is_member(inner) {
                 inner.insert(SELF.to_owned(), Value::Object(Node::new()));
             }
-            Some(_) => {}
-            None => {
-                at.insert(last.as_ref().to_owned(), Value::Object(Node::new()));
-            }
+        } else {
+            at.insert(last.as_ref().to_owned(), Value::Object(tree));
         }
     }
 
@@ -121,24 +122,23 @@ impl Set {
 
     /// Adds what is in another set.
     pub(crate) fn unite(&mut self, other: &Self) {
-        fn unite(into: &mut Node, from: &Node) {
-            for (element, other) in below(from) {
-                match into.get_mut(element) {
-                    Some(Value::Object(own)) => {
-                        let member = is_member(own) || is_member(other);
-                        unite(own, other);
-                        own.remove(SELF);
-                        if member && !own.is_empty() {
-                            own.insert(SELF.to_owned(), Value::Object(Node::new()));
-                        }
-                    }
-                    _ => {
-                        into.insert(element.clone(), Value::Object(other.clone()));
-                    }
-                }
+        Self::unite_nodes(&mut self.0, &other.0);
+    }
+
+    /// Adds what is below one place to what is below another.
+    fn unite_nodes(into: &mut Node, from: &Node) {
+        for (element, other) in below(from) {
+            let Some(Value::Object(own)) = into.get_mut(element) else {
+                into.insert(element.clone(), Value::Object(other.clone()));
+                continue;
+            };
+            let member = is_member(own) || is_member(other);
+            Self::unite_nodes(own, other);
+            own.remove(SELF);
+            if member && !own.is_empty() {
+                own.insert(SELF.to_owned(), Value::Object(Node::new()));
             }
         }
-        unite(&mut self.0, &other.0);
     }
 
     /// Takes the places out that are in another set. What is below them stays.

@@ -38,7 +38,7 @@ fn a_new_pod_is_its_creators_place_by_place() {
                     "ports": [{"containerPort": 80}],
                     "resources": {"requests": {"cpu": "1"}}}]}});
         let blank: Value = serde_json::from_slice(blank_json(tree)).unwrap();
-        let found = changes(tree, &blank, &pod).taken();
+        let found = changes(tree, &blank, &pod).into_parts().0;
         assert_eq!(
             tree_of(&found),
             json!({"f:apiVersion": {}, "f:kind": {},
@@ -60,7 +60,7 @@ fn a_new_deployment_owns_no_part_that_is_always_there() {
             "selector": {"matchLabels": {"a": "b"}}, "strategy": {"type": "Recreate"},
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}}});
         let blank: Value = serde_json::from_slice(blank_json(tree)).unwrap();
-        let spec = &tree_of(&changes(tree, &blank, &new).taken())["f:spec"];
+        let spec = &tree_of(&changes(tree, &blank, &new).into_parts().0)["f:spec"];
         assert_eq!(
             *spec,
             json!({"f:replicas": {}, "f:selector": {}, "f:strategy": {"f:type": {}},
@@ -209,7 +209,7 @@ fn play(steps: Vec<Step<'_>>) -> (Value, Vec<String>, Vec<Conflict>) {
                 }
                 Step::Update(name, data) => {
                     let new = object(data);
-                    managers.update(&changes(tree, &live, &new), &who(name));
+                    managers.update(changes(tree, &live, &new), &who(name));
                     Ok(new)
                 }
             };

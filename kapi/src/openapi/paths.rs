@@ -69,7 +69,7 @@ pub(super) fn describe(row: &Row, paths: &mut Map<String, Value>) {
     let collection = format!("{root}{scope}/{}", resource.plural);
     let speech = |name: String| Speech {
         row,
-        schema: (row.schema.name)(),
+        schema: row.schema.name(),
         kind: gvk(&resource.group, &resource.version, &resource.kind),
         name,
     };
@@ -98,7 +98,7 @@ pub(super) fn describe(row: &Row, paths: &mut Map<String, Value>) {
 fn subresource<'a>(row: &'a Row, sub: Subresource, name: &str) -> (Speech<'a>, &'static [Action]) {
     let own = || {
         let resource = &row.resource;
-        ((row.schema.name)(), gvk(&resource.group, &resource.version, &resource.kind))
+        (row.schema.name(), gvk(&resource.group, &resource.version, &resource.kind))
     };
     let (schema, kind) = match sub {
         Subresource::Scale => (name_of::<Scale>(), gvk("autoscaling", "v1", "Scale")),

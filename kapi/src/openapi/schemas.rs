@@ -39,7 +39,7 @@ impl Everything {
         settings.definitions_path = "/components/schemas".into();
         let mut generator = settings.into_generator();
         for row in registry.rows() {
-            let _ = (row.schema.add)(&mut generator);
+            row.schema.add(&mut generator);
         }
         let _ = generator.subschema_for::<Status>();
         let _ = generator.subschema_for::<DeleteOptions>();
@@ -63,7 +63,7 @@ impl Everything {
         let mut versions = Vec::new();
         for row in registry.rows() {
             let resource = &row.resource;
-            let name = (row.schema.name)();
+            let name = row.schema.name();
             if row.verbs == Verbs::All {
                 let mut list = list_of(&name, &resource.kind);
                 let kind = format!("{}List", resource.kind);

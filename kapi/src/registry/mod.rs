@@ -3,18 +3,21 @@
 //! What is generic over a Rust type is a small vtable in a [`Row`]; the pipeline, the cache and
 //! the handlers are compiled once and know no type.
 
+mod conversion;
 mod row;
+#[cfg(test)]
+mod sketch;
 mod table;
 
 use std::sync::Arc;
 
 use kcore::collections::HashMap;
-use kcore::kind::Typed;
 use kcore::name::Resource;
 
 use crate::loopback::LoopbackCidr;
 use crate::openapi::Documents;
 
+pub(crate) use conversion::Way;
 pub(crate) use row::{Row, ScalePart, StatusPart, Subresource, Verbs, cast, cast_mut};
 
 /// Every kind a server serves.
@@ -36,9 +39,14 @@ impl Registry {
 
     /// The built-in kinds. Endpoints may have loopback addresses of one range.
     pub(crate) fn new(loopback: Option<LoopbackCidr>) -> Self {
+        Self::of_rows(table::rows(loopback))
+    }
+
+    /// A registry of these kinds.
+    pub(crate) fn of_rows(rows: Vec<Row>) -> Self {
         let mut this =
             Self { rows: Vec::new(), by_plural: HashMap::default(), openapi: Documents::default() };
-        for (number, mut row) in table::rows(loopback).into_iter().enumerate() {
+        for (number, mut row) in rows.into_iter().enumerate() {
             row.number = number;
             let plural = row.resource.plural.clone().into_owned();
             this.by_plural.entry(plural).or_default().push(this.rows.len());
@@ -70,7 +78,7 @@ impl Registry {
         match &row.stored_as {
             None => row,
             Some(stored) => self
-                .find(stored.group, stored.version, &row.resource.plural)
+                .find(&stored.group, &stored.version, &row.resource.plural)
                 .map_or(row, AsRef::as_ref),
         }
     }
@@ -81,14 +89,11 @@ impl Registry {
         match &row.stored_as {
             None => row,
             Some(stored) => {
-                self.find(stored.group, stored.version, &row.resource.plural).unwrap_or(row)
+                self.find(&stored.group, &stored.version, &row.resource.plural).unwrap_or(row)
             }
         }
     }
 }
-
-/// Turns an object of one version into another version of its kind.
-pub(crate) type Convert = fn(Box<dyn Typed>) -> Box<dyn Typed>;
 
 #[cfg(test)]
 mod tests {
@@ -129,7 +134,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for row in registry.rows() {
             for short in &row.short_names {
-                assert!(seen.insert((row.resource.api_version(), *short)), "{short}");
+                assert!(seen.insert((row.resource.api_version(), short.clone())), "{short}");
             }
         }
     }

@@ -1,12 +1,13 @@
 //! One kind, as the pipeline sees it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kcore::kind::{Codec, Kind, Typed};
 use kcore::name::Resource;
 
-use super::Convert;
+use super::conversion::{Convert, StoredAs};
 use crate::schema::SchemaSource;
 use crate::strategy::{Adapter, KindStrategy, Plain, Scalable, Strategy};
 
@@ -94,17 +95,6 @@ impl ScalePart {
     }
 }
 
-/// Where a kind's objects are stored if not under its own group and version.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StoredAs {
-    pub(crate) group: &'static str,
-    pub(crate) version: &'static str,
-    /// From this version to the stored one.
-    pub(crate) to_stored: Convert,
-    /// From the stored version to this one.
-    pub(crate) from_stored: Convert,
-}
-
 /// Whether the desired state of two objects is the same.
 pub(crate) type SameSpec = fn(&dyn Typed, &dyn Typed) -> bool;
 
@@ -114,8 +104,8 @@ pub(crate) struct Row {
     /// Its number in the table.
     pub(crate) number: usize,
     pub(crate) singular: String,
-    pub(crate) short_names: Vec<&'static str>,
-    pub(crate) categories: Vec<&'static str>,
+    pub(crate) short_names: Vec<Cow<'static, str>>,
+    pub(crate) categories: Vec<Cow<'static, str>>,
     pub(crate) verbs: Verbs,
     pub(crate) subresources: Vec<Subresource>,
     pub(crate) codec: Codec,
@@ -126,6 +116,8 @@ pub(crate) struct Row {
     pub(crate) same_spec: Option<SameSpec>,
     pub(crate) strategy: Box<dyn Strategy>,
     pub(crate) stored_as: Option<StoredAs>,
+    /// Turns an object into the version whose columns it prints, if that is another one.
+    pub(crate) print_as: Option<Convert>,
 }
 
 impl Row {
@@ -146,18 +138,19 @@ impl Row {
             same_spec: None,
             strategy: Box::new(Adapter(Plain::<K>::default())),
             stored_as: None,
+            print_as: None,
         }
     }
 
     /// Names it goes by on a command line.
     pub(crate) fn short(mut self, name: &'static str) -> Self {
-        self.short_names.push(name);
+        self.short_names.push(name.into());
         self
     }
 
     /// A category it is listed with, such as `all`.
     pub(crate) fn category(mut self, name: &'static str) -> Self {
-        self.categories.push(name);
+        self.categories.push(name.into());
         self
     }
 
@@ -197,9 +190,16 @@ impl Row {
         self
     }
 
-    /// Its objects are stored under another group and version of the same plural.
-    pub(crate) fn stored_as(mut self, stored: StoredAs) -> Self {
-        self.stored_as = Some(stored);
+    /// Its objects are stored, and printed, under another group and version of the same plural.
+    pub(super) fn stored_as(
+        mut self,
+        group: &'static str,
+        version: &'static str,
+        to_stored: Convert,
+        from_stored: Convert,
+    ) -> Self {
+        self.print_as = Some(to_stored);
+        self.stored_as = Some(StoredAs::by(group, version, to_stored, from_stored));
         self
     }
 

@@ -11,7 +11,6 @@ use k8s_openapi::api::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
-use super::row::StoredAs;
 use super::{Row, ScalePart, StatusPart, Subresource, cast, cast_mut};
 use crate::loopback::LoopbackCidr;
 use crate::strategy;
@@ -99,12 +98,12 @@ fn core_rows(loopback: Option<LoopbackCidr>) -> Vec<Row> {
             .short("svc")
             .category("all")
             .strategy(strategy::ServiceStrategy),
-        row!(events::v1::Event).short("ev").stored_as(StoredAs {
-            group: "",
-            version: "v1",
-            to_stored: strategy::convert::event_to_core,
-            from_stored: strategy::convert::event_from_core,
-        }),
+        row!(events::v1::Event).short("ev").stored_as(
+            "",
+            "v1",
+            strategy::convert::event_to_core,
+            strategy::convert::event_from_core,
+        ),
         row!(coordination::v1::Lease).strategy(strategy::LeaseStrategy),
         row!(discovery::v1::EndpointSlice).strategy(strategy::EndpointSliceStrategy { loopback }),
     ]
@@ -129,12 +128,12 @@ fn workload_rows() -> Vec<Row> {
         row!(autoscaling::v1::HorizontalPodAutoscaler, status)
             .short("hpa")
             .category("all")
-            .stored_as(StoredAs {
-                group: "autoscaling",
-                version: "v2",
-                to_stored: strategy::convert::autoscaler_to_v2,
-                from_stored: strategy::convert::autoscaler_from_v2,
-            }),
+            .stored_as(
+                "autoscaling",
+                "v2",
+                strategy::convert::autoscaler_to_v2,
+                strategy::convert::autoscaler_from_v2,
+            ),
     ]
 }
 

@@ -14,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 
 use kcore::status::Status;
 use parking_lot::Mutex;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 pub(crate) use check::{Problem, check, duplicates};
 pub(crate) use facts::{Facts, of_type};
@@ -24,19 +26,49 @@ use crate::registry::Row;
 
 /// Where a kind's schema comes from; it is built when somebody first asks.
 pub(crate) struct SchemaSource {
-    /// Adds the kind's schema, and all it refers to, to a generator.
-    pub(crate) add: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
-    /// The schema's name: `io.k8s.api.core.v1.Pod`.
-    pub(crate) name: fn() -> String,
+    origin: Origin,
     tree: OnceLock<Arc<Tree>>,
+}
+
+enum Origin {
+    /// A Rust type.
+    Type { add: fn(&mut SchemaGenerator) -> Schema, name: fn() -> String },
+    /// A definition that came with a kind at run time.
+    Published { name: String, schema: Value },
 }
 
 impl SchemaSource {
     pub(crate) const fn of<K: schemars::JsonSchema>() -> Self {
-        Self {
-            add: schemars::SchemaGenerator::subschema_for::<K>,
+        let origin = Origin::Type {
+            add: SchemaGenerator::subschema_for::<K>,
             name: || K::schema_name().into_owned(),
-            tree: OnceLock::new(),
+        };
+        Self { origin, tree: OnceLock::new() }
+    }
+
+    /// The schema of a kind that is no Rust type.
+    #[cfg_attr(not(test), expect(dead_code, reason = "custom resources are not served yet"))]
+    pub(crate) fn published(name: String, schema: Value) -> Self {
+        Self { origin: Origin::Published { name, schema }, tree: OnceLock::new() }
+    }
+
+    /// Adds the kind's schema, and all it refers to, to a generator.
+    pub(crate) fn add(&self, generator: &mut SchemaGenerator) {
+        match &self.origin {
+            Origin::Type { add, .. } => {
+                let _ = add(generator);
+            }
+            Origin::Published { name, schema } => {
+                generator.definitions_mut().insert(name.clone(), schema.clone());
+            }
+        }
+    }
+
+    /// The schema's name: `io.k8s.api.core.v1.Pod`.
+    pub(crate) fn name(&self) -> String {
+        match &self.origin {
+            Origin::Type { name, .. } => name(),
+            Origin::Published { name, .. } => name.clone(),
         }
     }
 
@@ -45,7 +77,10 @@ impl SchemaSource {
         /// The trees of this process, by name: facts of the types, whoever serves them.
         static BUILT: Mutex<BTreeMap<String, Arc<Tree>>> = Mutex::new(BTreeMap::new());
         self.tree.get_or_init(|| {
-            let name = (self.name)();
+            let Origin::Type { name, .. } = &self.origin else {
+                return Arc::new(Tree::build(self));
+            };
+            let name = name();
             if let Some(tree) = BUILT.lock().get(&name) {
                 return Arc::clone(tree);
             }
@@ -57,7 +92,7 @@ impl SchemaSource {
 
 impl fmt::Debug for SchemaSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&(self.name)())
+        f.write_str(&self.name())
     }
 }
 

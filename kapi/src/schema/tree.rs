@@ -102,14 +102,14 @@ impl Tree {
     /// Resolves a kind's schema.
     pub(crate) fn build(source: &SchemaSource) -> Self {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
-        let _ = (source.add)(&mut generator);
+        source.add(&mut generator);
         let definitions = generator.take_definitions(false);
         let mut builder = Builder {
             definitions: &definitions,
             nodes: vec![Node::Free],
             named: HashMap::default(),
         };
-        let root = builder.named(&(source.name)());
+        let root = builder.named(&source.name());
         Self { nodes: builder.nodes, root, blank: OnceLock::new() }
     }
 

@@ -9,7 +9,7 @@ use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
 use super::commit::{Extras, Outcome};
-use super::decode::{encode, present};
+use super::decode::{encode, present, to_stored};
 use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -56,8 +56,8 @@ impl Server {
     ) -> Result<Object> {
         let kind = self.kind(row, "create")?;
         check_meta(path, typed.meta_mut())?;
-        if let Some(stored) = &row.stored_as {
-            typed = (stored.to_stored)(typed);
+        if track != Track::Done {
+            typed = to_stored(row, typed).await?;
         }
         let storage = Arc::clone(self.registry.storage_row(row));
         let generated = generate_name(&self.options.random, typed.meta_mut());
@@ -90,14 +90,14 @@ impl Server {
             let extras = self.allocate(Some(&mut *typed), None)?;
             let encoded = encode(&storage, typed)?;
             if options.dry_run {
-                return present(row, Object::new(encoded, 0, Some(storage.codec)));
+                return present(row, Object::new(encoded, 0, Some(storage.codec))).await;
             }
             let key = storage.key(&namespace, &name);
             match self.commit(&key, &encoded, 0, extras).await? {
                 Outcome::Written(revision) => {
                     let key = object_key(&storage, &namespace, &name);
                     let object = self.written(&storage, kind, &key, encoded, revision);
-                    return present(row, object);
+                    return present(row, object).await;
                 }
                 outcome => match again.filter(|_| attempt < MAX_TRIES) {
                     // What it was given went to another one meanwhile: choose again.

@@ -8,7 +8,7 @@ use kcore::status::Status;
 use serde::Deserialize;
 
 use super::{Result, Server};
-use crate::registry::Row;
+use crate::registry::{Row, Way};
 use crate::schema::{self, unreadable};
 
 #[derive(Deserialize)]
@@ -74,11 +74,35 @@ pub(super) fn encode(row: &Row, typed: Box<dyn Typed>) -> Result<Encoded> {
 }
 
 /// A stored object in the version a request asked for.
-pub(super) fn present(row: &Row, object: Object) -> Result<Object> {
-    let Some(stored) = &row.stored_as else { return Ok(object) };
-    let typed = typed_of(&object)?;
-    let converted = (stored.from_stored)(typed.boxed_clone());
-    Ok(Object::new(encode(row, converted)?, object.resource_version(), Some(row.codec)))
+pub(super) async fn present(row: &Row, object: Object) -> Result<Object> {
+    if row.stored_as.is_none() {
+        return Ok(object);
+    }
+    let mut presented = present_all(row, vec![object]).await?;
+    // As many come back as went in.
+    presented.pop().ok_or_else(|| Status::internal("conversion returned nothing").into())
+}
+
+/// Stored objects in the version a request asked for, converted at once.
+pub(super) async fn present_all(row: &Row, objects: Vec<Object>) -> Result<Vec<Object>> {
+    let Some(stored) = &row.stored_as else { return Ok(objects) };
+    let batch = objects.iter().map(|object| Ok(typed_of(object)?.boxed_clone()));
+    let batch = batch.collect::<Result<Vec<_>>>()?;
+    let converted = stored.convert(batch, Way::FromStored).await?;
+    let versions = objects.iter().map(Object::resource_version);
+    converted
+        .into_iter()
+        .zip(versions)
+        .map(|(typed, version)| Ok(Object::new(encode(row, typed)?, version, Some(row.codec))))
+        .collect()
+}
+
+/// An object of a row's version in the one in which it is stored.
+pub(super) async fn to_stored(row: &Row, typed: Box<dyn Typed>) -> Result<Box<dyn Typed>> {
+    match &row.stored_as {
+        Some(stored) => stored.convert_one(typed, Way::ToStored).await,
+        None => Ok(typed),
+    }
 }
 
 /// The typed view of a cached object.

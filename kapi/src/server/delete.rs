@@ -102,8 +102,8 @@ impl Server {
             let version = old.resource_version();
             let plan = plan_deletion(&storage, &*typed, options, self.options.clock.now());
             let (outcome, left) = match plan {
-                _ if options.dry_run => return Ok(Deleted::Pending(present(row, old)?)),
-                Plan::Nothing => return Ok(Deleted::Pending(present(row, old)?)),
+                _ if options.dry_run => return Ok(Deleted::Pending(present(row, old).await?)),
+                Plan::Nothing => return Ok(Deleted::Pending(present(row, old).await?)),
                 Plan::Remove => {
                     let extras = self.allocate(None, Some(&*typed))?;
                     (self.remove(&store_key, version, extras).await?, None)
@@ -117,11 +117,11 @@ impl Server {
             };
             match (outcome, left) {
                 (Outcome::Written(revision), None) => {
-                    return self.gone(row, &old.at_version(revision));
+                    return self.gone(row, &old.at_version(revision)).await;
                 }
                 (Outcome::Written(revision), Some(encoded)) => {
                     let object = self.written(&storage, kind, &key, encoded, revision);
-                    return Ok(Deleted::Pending(present(row, object)?));
+                    return Ok(Deleted::Pending(present(row, object).await?));
                 }
                 (Outcome::Stale(record), _) => {
                     current = record
@@ -136,9 +136,9 @@ impl Server {
     }
 
     /// What a client is told of an object that is gone.
-    fn gone(&self, row: &Row, last: &Object) -> Result<Deleted> {
+    async fn gone(&self, row: &Row, last: &Object) -> Result<Deleted> {
         if row.strategy.returns_deleted() {
-            return Ok(Deleted::Pending(present(row, last.clone())?));
+            return Ok(Deleted::Pending(present(row, last.clone()).await?));
         }
         let resource = &row.resource;
         let mut status =

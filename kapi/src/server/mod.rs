@@ -61,6 +61,15 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(store: Arc<dyn Store>, options: ServerOptions) -> Self {
         let registry = Registry::new(options.loopback_pod_cidr);
+        Self::with_registry(store, options, registry)
+    }
+
+    /// A server of the kinds of a registry.
+    pub(crate) fn with_registry(
+        store: Arc<dyn Store>,
+        options: ServerOptions,
+        registry: Registry,
+    ) -> Self {
         let cache = Arc::new(Cache::new(&registry));
         let rbac = Rbac::new(&registry, &cache);
         Self {

@@ -93,6 +93,7 @@ impl Server {
         }
         if let Patch::Apply(sent) = &patch {
             let change = Applied::new(row, sent, user, options, subresource)?;
+            let change = change.stored(self, row).await?;
             let update = Update { user, path, row, subresource, options, track: Track::Done };
             return Ok((self.change(&update, &change).await?, Vec::new()));
         }

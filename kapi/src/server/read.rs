@@ -13,7 +13,7 @@ use kstore::{KeyRange, RangeOptions, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::commit::store_status;
-use super::decode::present;
+use super::decode::{present, present_all};
 use super::{Identity, Result, Server, attributes, object_key};
 use crate::auth::rbac::Held;
 use crate::cache::{Filter, KindCache};
@@ -115,7 +115,7 @@ impl Server {
         let kind = self.kind(row, "get")?;
         match kind.find(path.namespace.unwrap_or_default(), path.name) {
             Some(object) if path.subresource == "scale" => self.scale_of(row, &object),
-            Some(object) => present(row, object),
+            Some(object) => present(row, object).await,
             None => {
                 let resource = &row.resource;
                 Err(Status::not_found(&resource.group, &resource.plural, path.name).into())
@@ -169,9 +169,7 @@ impl Server {
             },
         };
         if row.stored_as.is_some() {
-            let items = std::mem::take(&mut list.items);
-            list.items =
-                items.into_iter().map(|object| present(row, object)).collect::<Result<_>>()?;
+            list.items = present_all(row, std::mem::take(&mut list.items)).await?;
         }
         Ok(list)
     }

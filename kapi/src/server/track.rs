@@ -7,7 +7,7 @@ use kcore::object::Object;
 use kcore::status::{Cause, Reason, Status};
 use serde_json::Value;
 
-use super::decode::typed_of;
+use super::decode::{to_stored, typed_of};
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::fields::{
@@ -66,7 +66,7 @@ impl Server {
         let name = manager_of(user, options);
         let now = self.options.clock.now();
         let who = Manager { name, api_version: &api_version, subresource: "", now };
-        managers.update(&changed, &who);
+        managers.update(changed, &who);
         typed.meta_mut().managed_fields = managers.encode();
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Server {
             if !changed.is_empty() {
                 let api_version = row.resource.api_version();
                 managers.update(
-                    &changed,
+                    changed,
                     &Manager {
                         name: manager_of(update.user, update.options),
                         api_version: &api_version,
@@ -148,13 +148,14 @@ impl<'a> Applied<'a> {
         Ok(Self { config, user, options, subresource })
     }
 
-    /// What was applied, in the version in which objects are stored.
-    fn stored(&self, server: &Server, row: &Row) -> Result<Value> {
-        let Some(stored) = &row.stored_as else { return Ok(self.config.clone()) };
-        let json = self.config.to_string().into_bytes();
-        let typed = server.decode(row, Body::Json(json.into()))?;
-        serde_json::from_slice(&encode(&*(stored.to_stored)(typed))?)
-            .map_err(|error| Status::internal(error).into())
+    /// Brings what was applied into the version in which objects are stored.
+    pub(super) async fn stored(mut self, server: &Server, row: &Row) -> Result<Self> {
+        if row.stored_as.is_some() {
+            let json = self.config.to_string().into_bytes();
+            let typed = to_stored(row, server.decode(row, Body::Json(json.into()))?).await?;
+            self.config = serde_json::from_slice(&encode(&*typed)?).map_err(Status::internal)?;
+        }
+        Ok(self)
     }
 }
 
@@ -163,13 +164,13 @@ impl Change for Applied<'_> {
         self.config["metadata"]["resourceVersion"].is_string()
     }
 
+    fn is_of_stored(&self) -> bool {
+        true
+    }
+
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
-        let storage = server.registry.storage_of(row);
-        let config = self.stored(server, row)?;
+        let config = &self.config;
         let mut live = typed_of(current)?.boxed_clone();
-        if let Some(stored) = &row.stored_as {
-            live = (stored.to_stored)(live);
-        }
         let meta = live.meta_mut();
         let version = meta.resource_version.take();
         let mut managers = Managers::known(meta.managed_fields.take());
@@ -178,41 +179,38 @@ impl Change for Applied<'_> {
             true => serde_json::from_slice(&encode(&*live)?).map_err(Status::internal)?,
             false => Value::Object(serde_json::Map::new()),
         };
-        let api_version = storage.resource.api_version();
+        let api_version = row.resource.api_version();
         let name = manager_of(self.user, self.options);
         let now = server.options.clock.now();
         let who = Manager { name, api_version: &api_version, subresource: self.subresource, now };
-        let tree = storage.schema.tree();
+        let tree = row.schema.tree();
         if exists {
             managers.begin(tree, &live, &who);
         }
-        let merged = match managers.apply(tree, &live, &config, &who, self.options.force) {
+        let merged = match managers.apply(tree, &live, config, &who, self.options.force) {
             Err(conflicts) if name == KUBECTL => {
                 let allowed = last_applied(tree, &live).unwrap_or_default();
                 let conflicts = beyond(conflicts, &allowed);
                 if !conflicts.is_empty() {
                     return Err(conflict(&conflicts).into());
                 }
-                managers.apply(tree, &live, &config, &who, true)
+                managers.apply(tree, &live, config, &who, true)
             }
             outcome => outcome,
         };
         let mut merged = merged.map_err(|conflicts| conflict(&conflicts))?;
         let annotations = &mut merged["metadata"]["annotations"];
         if name == KUBECTL && annotations[LAST_APPLIED].is_string() {
-            annotations[LAST_APPLIED] = as_last_applied(&config).into();
+            annotations[LAST_APPLIED] = as_last_applied(config).into();
         }
         let json = merged.to_string().into_bytes();
-        let mut typed = server.decode(storage, Body::Json(json.into()))?;
+        let mut typed = server.decode(row, Body::Json(json.into()))?;
         let meta = typed.meta_mut();
         meta.managed_fields = managers.encode();
         if meta.resource_version.is_none() {
             meta.resource_version = version;
         }
-        Ok(match &row.stored_as {
-            Some(stored) => (stored.from_stored)(typed),
-            None => typed,
-        })
+        Ok(typed)
     }
 }
 

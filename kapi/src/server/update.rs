@@ -10,7 +10,7 @@ use kcore::status::{Cause, Status};
 
 use super::commit::Outcome;
 use super::create::adopt_namespace;
-use super::decode::{encode, present, typed_of};
+use super::decode::{encode, present, to_stored, typed_of};
 use super::subresource::{Rescale, decode};
 use super::track::Track;
 use super::{
@@ -30,6 +30,11 @@ pub(super) trait Change: Sync {
     /// Whether a version that the new state names is one the client named.
     fn pins(&self) -> bool {
         true
+    }
+
+    /// Whether it is made of objects in the version in which they are stored.
+    fn is_of_stored(&self) -> bool {
+        false
     }
 
     /// The new state; it names the version it was based on, if it was on one.
@@ -134,12 +139,16 @@ impl Server {
             let Some(old) = current else {
                 return self.create_instead(update, change).await;
             };
-            let presented = present(row, old.clone())?;
-            let mut new = change.apply(self, row, &presented)?;
+            let mut new = if change.is_of_stored() {
+                change.apply(self, &storage, &old)?
+            } else {
+                let presented = present(row, old.clone()).await?;
+                change.apply(self, row, &presented)?
+            };
             let named = check_version(&storage, name, new.meta_mut(), &old)?;
             let pinned = named && change.pins();
-            if let Some(stored) = &row.stored_as {
-                new = (stored.to_stored)(new);
+            if !change.is_of_stored() {
+                new = to_stored(row, new).await?;
             }
             let old_typed = typed_of(&old)?;
             self.prepare_update(update, &storage, &mut new, (&old, &*old_typed)).await?;
@@ -152,7 +161,7 @@ impl Server {
             let encoded = encode(&storage, new)?;
             if update.options.dry_run {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
-                return present(row, object).map(Written::changed);
+                return present(row, object).await.map(Written::changed);
             }
             let version = old.resource_version();
             let outcome = if gone {
@@ -160,14 +169,14 @@ impl Server {
                 self.remove(&store_key, version, extras).await?
             } else if encoded.bytes() == old.encoded().bytes() {
                 // Nothing changed: no write, no event (A4).
-                return Ok(Written::changed(presented));
+                return present(row, old).await.map(Written::changed);
             } else {
                 self.commit(&store_key, &encoded, version, extras).await?
             };
             match outcome {
                 Outcome::Written(revision) => {
                     let object = self.written(&storage, kind, &key, encoded, revision);
-                    return present(row, object).map(Written::changed);
+                    return present(row, object).await.map(Written::changed);
                 }
                 Outcome::Stale(_) if pinned => return Err(stale(&storage, name).into()),
                 Outcome::Stale(record) => {
@@ -192,10 +201,11 @@ impl Server {
         if update.subresource.is_some() || !(applies || row.strategy.create_on_update()) {
             return Err(missing().into());
         }
-        let blank = Object::from_json(b"{}", Some(row.codec)).map_err(Status::internal)?;
+        let made_of = if change.is_of_stored() { self.registry.storage_of(row) } else { row };
+        let blank = Object::from_json(b"{}", Some(made_of.codec)).map_err(Status::internal)?;
         // A patch has nothing to work on and says so itself.
         let mut typed = change
-            .apply(self, row, &blank)
+            .apply(self, made_of, &blank)
             .map_err(|status| if applies { status } else { missing().into() })?;
         if applies {
             adopt_namespace(path, typed.meta_mut())?;

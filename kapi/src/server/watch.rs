@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use kcore::client::{Path, WatchBatch, WatchEvent, WatchOptions, WatchStream};
+use kcore::object::Object;
 use kcore::status::Status;
 
-use super::decode::present;
-
+use super::decode::present_all;
 use super::read::check_fields;
 use super::{Identity, Result, Server};
 use crate::cache::{Filter, Lagged, Watcher};
@@ -52,20 +52,29 @@ impl Server {
             None => Ok(WatchStream::new(watcher)),
             Some(_) => {
                 let row = Arc::clone(row);
-                let convert = move |batch: kcore::Result<WatchBatch>| convert(&row, &batch?);
-                Ok(WatchStream::new(watcher.map(convert)))
+                let convert = move |batch: kcore::Result<WatchBatch>| {
+                    let row = Arc::clone(&row);
+                    async move { convert(&row, batch?).await }
+                };
+                Ok(WatchStream::new(watcher.then(convert)))
             }
         }
     }
 }
 
 /// The changes in the version that was asked for.
-fn convert(row: &Row, batch: &WatchBatch) -> kcore::Result<WatchBatch> {
+async fn convert(row: &Row, batch: WatchBatch) -> kcore::Result<WatchBatch> {
+    let objects: Vec<Object> = batch.iter().filter_map(WatchEvent::object).cloned().collect();
+    let mut converted = present_all(row, objects).await?.into_iter();
     let converted = |event: &WatchEvent| {
+        let mut next = || {
+            // One came back for each that went in.
+            converted.next().ok_or_else(|| Box::new(Status::internal("an object is missing")))
+        };
         Ok(match event {
-            WatchEvent::Added(object) => WatchEvent::Added(present(row, object.clone())?),
-            WatchEvent::Modified(object) => WatchEvent::Modified(present(row, object.clone())?),
-            WatchEvent::Deleted(object) => WatchEvent::Deleted(present(row, object.clone())?),
+            WatchEvent::Added(_) => WatchEvent::Added(next()?),
+            WatchEvent::Modified(_) => WatchEvent::Modified(next()?),
+            WatchEvent::Deleted(_) => WatchEvent::Deleted(next()?),
             mark @ WatchEvent::Bookmark { .. } => mark.clone(),
         })
     };

@@ -34,7 +34,7 @@ static PLAIN: Printer = Printer {
 
 /// The printer of a kind.
 fn printer(row: &Row) -> &'static Printer {
-    let group = row.stored_as.as_ref().map_or(&*row.resource.group, |stored| stored.group);
+    let group = row.stored_as.as_ref().map_or(&*row.resource.group, |stored| &stored.group);
     let kind: &str = &row.resource.kind;
     workload::printer(group, kind)
         .or_else(|| cluster::printer(group, kind))
@@ -53,9 +53,9 @@ pub(crate) fn columns(row: &Row) -> &'static [Column] {
 /// The cells of an object, one per column; ages are counted until `now`.
 pub(crate) fn cells(row: &Row, object: &dyn Typed, now: Timestamp) -> Vec<Value> {
     let print = printer(row).cells;
-    match &row.stored_as {
+    match row.print_as {
         None => print(object, now),
         // A kind of several versions prints as the one that is stored.
-        Some(stored) => print(&*(stored.to_stored)(object.boxed_clone()), now),
+        Some(convert) => print(&*convert(object.boxed_clone()), now),
     }
 }
