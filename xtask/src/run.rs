@@ -6,13 +6,15 @@ use anyhow::{Context as _, bail};
 
 use crate::tools;
 
-/// The examples that run by themselves and end.
-const EXAMPLES: [&str; 5] = [
-    "api_server_in_a_test",
-    "custom_programmer",
-    "custom_runtime",
-    "custom_store",
-    "scheduler_plugin",
+/// The examples that run by themselves and end, and their arguments.
+const EXAMPLES: [(&str, &[&str]); 7] = [
+    ("api_server_in_a_test", &[]),
+    ("custom_programmer", &[]),
+    ("custom_runtime", &[]),
+    ("custom_store", &[]),
+    ("scheduler_plugin", &[]),
+    ("quickstart", &["--once"]),
+    ("simulated_nodes", &["--nodes", "50", "--pods", "500"]),
 ];
 
 /// Runs cargo and fails if it does.
@@ -35,8 +37,10 @@ pub(crate) fn test(more: &[&str]) -> anyhow::Result<()> {
     println!("kubectl: {kubectl}");
     // With these set, a test that lacks a real program fails instead of skipping.
     let environment = [("KUBRICK_KUBECTL", kubectl.as_str()), ("KUBRICK_REQUIRE_TOOLS", "1")];
-    for example in EXAMPLES {
-        cargo(&["run", "--quiet", "--package", "kubrick-examples", "--example", example], &[])?;
+    for (example, arguments) in EXAMPLES {
+        println!("example: {example} {}", arguments.join(" "));
+        let run = ["run", "--quiet", "--package", "kubrick-examples", "--example", example, "--"];
+        cargo(&[&run[..], arguments].concat(), &[])?;
     }
     let mut arguments = vec!["test", "--workspace", "--all-features"];
     arguments.extend_from_slice(more);
