@@ -22,6 +22,7 @@ mod server;
 mod service_cidr;
 mod strategy;
 mod table;
+mod versions;
 mod yaml;
 
 pub use api_server::ApiServer;

@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::service_cidr::ServiceCidr;
+use crate::versions::of;
 
 /// The name of the cluster's own Service.
 const KUBERNETES: &str = "kubernetes";
@@ -125,7 +126,7 @@ pub(super) fn kubernetes_endpoint_slice(address: SocketAddr) -> EndpointSlice {
     EndpointSlice {
         metadata: named(Some("default"), KUBERNETES, &labels),
         address_type: if address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
-        endpoints: Some(vec![Endpoint {
+        endpoints: of(vec![Endpoint {
             addresses: vec![address.ip().to_string()],
             conditions: Some(EndpointConditions {
                 ready: Some(true),

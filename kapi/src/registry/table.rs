@@ -5,8 +5,8 @@
 
 use k8s_openapi::api::{
     admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates,
-    coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource,
-    scheduling, storage,
+    coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, scheduling,
+    storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
@@ -160,14 +160,17 @@ fn network_rows() -> Vec<Row> {
 }
 
 fn storage_rows() -> Vec<Row> {
-    vec![
+    let rows = vec![
         row!(storage::v1::CSIDriver, counted),
         row!(storage::v1::CSINode),
         row!(storage::v1::CSIStorageCapacity),
         row!(storage::v1::StorageClass).short("sc"),
         row!(storage::v1::VolumeAttachment, status),
-        row!(storage::v1::VolumeAttributesClass).short("vac"),
-    ]
+    ];
+    k8s_openapi::k8s_if_ge_1_34! {
+        let rows = with(rows, [row!(storage::v1::VolumeAttributesClass).short("vac")]);
+    }
+    rows
 }
 
 fn access_rows() -> Vec<Row> {
@@ -190,7 +193,7 @@ fn access_rows() -> Vec<Row> {
 
 fn extension_rows() -> Vec<Row> {
     use admissionregistration::v1;
-    let mut rows = vec![
+    let rows = vec![
         row!(v1::MutatingWebhookConfiguration).category("api-extensions"),
         row!(v1::ValidatingWebhookConfiguration).category("api-extensions"),
         row!(v1::ValidatingAdmissionPolicy, status, counted).category("api-extensions"),
@@ -202,28 +205,40 @@ fn extension_rows() -> Vec<Row> {
         row!(APIService, status).category("api-extensions"),
     ];
     k8s_openapi::k8s_if_ge_1_36! {
-        rows.push(row!(v1::MutatingAdmissionPolicy, counted).category("api-extensions"));
-        rows.push(row!(v1::MutatingAdmissionPolicyBinding, counted).category("api-extensions"));
+        let rows = with(rows, [
+            row!(v1::MutatingAdmissionPolicy, counted).category("api-extensions"),
+            row!(v1::MutatingAdmissionPolicyBinding, counted).category("api-extensions"),
+        ]);
     }
     rows
 }
 
 fn device_rows() -> Vec<Row> {
-    let mut rows = Vec::new();
+    let rows = Vec::new();
     k8s_openapi::k8s_if_ge_1_34! {
-        rows.push(row!(resource::v1::DeviceClass, counted));
-        rows.push(row!(resource::v1::ResourceClaim, status));
-        rows.push(row!(resource::v1::ResourceClaimTemplate));
-        rows.push(row!(resource::v1::ResourceSlice, counted));
+        use k8s_openapi::api::resource;
+        let rows = with(rows, [
+            row!(resource::v1::DeviceClass, counted),
+            row!(resource::v1::ResourceClaim, status),
+            row!(resource::v1::ResourceClaimTemplate),
+            row!(resource::v1::ResourceSlice, counted),
+        ]);
     }
     k8s_openapi::k8s_if_ge_1_37! {
-        rows.push(row!(resource::v1::DeviceTaintRule, status, counted));
-        rows.push(row!(certificates::v1::ClusterTrustBundle));
-        rows.push(row!(certificates::v1::PodCertificateRequest, status));
-        rows.push(row!(
-            k8s_openapi::api::storagemigration::v1::StorageVersionMigration,
-            status
-        ));
+        use k8s_openapi::api::storagemigration;
+        let rows = with(rows, [
+            row!(resource::v1::DeviceTaintRule, status, counted),
+            row!(certificates::v1::ClusterTrustBundle),
+            row!(certificates::v1::PodCertificateRequest, status),
+            row!(storagemigration::v1::StorageVersionMigration, status),
+        ]);
     }
     rows
+}
+
+k8s_openapi::k8s_if_ge_1_34! {
+    /// Rows with those that a later version added.
+    fn with(rows: Vec<Row>, more: impl IntoIterator<Item = Row>) -> Vec<Row> {
+        rows.into_iter().chain(more).collect()
+    }
 }

@@ -20,6 +20,7 @@ use kstore::{Compare, Op, Value};
 use super::commit::Extras;
 use super::{ClusterView, Result, Server};
 use crate::strategy::NONE;
+use crate::versions::of;
 
 /// Where node ports are claimed.
 const NODE_PORTS: &str = "/registry/ranges/nodeports/";
@@ -259,14 +260,14 @@ impl Server {
                 labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
                 ..ObjectMeta::default()
             },
-            spec: IPAddressSpec {
-                parent_ref: ParentReference {
+            spec: of(IPAddressSpec {
+                parent_ref: of(ParentReference {
                     group: Some(String::new()),
-                    resource: "services".to_owned(),
+                    resource: of("services".to_owned()),
                     namespace: service.metadata.namespace.clone(),
-                    name: service.metadata.name.clone().unwrap_or_default(),
-                },
-            },
+                    name: of(service.metadata.name.clone().unwrap_or_default()),
+                }),
+            }),
         };
         Encoded::from_typed(Box::new(object), Vec::new())
             .map_err(|error| Status::internal(error).into())

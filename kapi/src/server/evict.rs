@@ -20,6 +20,7 @@ use super::track::Track;
 use super::update::{Change, Update};
 use super::{ClusterView, Identity, Result, Server};
 use crate::registry::{Row, Subresource, cast_mut};
+use crate::versions::{of, read};
 
 /// Disrupted Pods that a budget may list before the controller has caught up.
 const MAX_DISRUPTED: usize = 2_000;
@@ -134,12 +135,12 @@ impl Change for Spend {
             ))
             .into());
         }
-        let allowed = status.disruptions_allowed.unwrap_or_default();
+        let allowed = *read(&status.disruptions_allowed);
         if allowed <= 0 {
             let detail = format!(
                 "The disruption budget {name} needs {} healthy pods and has {} currently",
-                status.desired_healthy.unwrap_or_default(),
-                status.current_healthy.unwrap_or_default()
+                read(&status.desired_healthy),
+                read(&status.current_healthy)
             );
             return Err(refused(
                 "Cannot evict pod as it would violate the pod's disruption budget.".to_owned(),
@@ -148,7 +149,7 @@ impl Change for Spend {
             )
             .into());
         }
-        status.disruptions_allowed = Some(allowed - 1);
+        status.disruptions_allowed = of(allowed - 1);
         disrupted.insert(self.pod.clone(), Time(self.now));
         Ok(typed)
     }
@@ -187,7 +188,7 @@ fn unhealthy_and_free(pod: &Pod, budget: &PodDisruptionBudget) -> bool {
     let guarded = budget
         .status
         .as_ref()
-        .is_some_and(|s| s.current_healthy >= s.desired_healthy && s.desired_healthy > Some(0));
+        .is_some_and(|s| s.current_healthy >= s.desired_healthy && *read(&s.desired_healthy) > 0);
     policy == Some("AlwaysAllow") || guarded
 }
 

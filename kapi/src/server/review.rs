@@ -19,6 +19,7 @@ use kcore::status::Status;
 use super::{Identity, Result, Server};
 use crate::auth::{Attributes, Credentials, Decision};
 use crate::registry::cast_mut;
+use crate::versions::read;
 
 /// The group that a user who may do everything belongs to.
 const MASTERS: &str = "system:masters";
@@ -41,7 +42,7 @@ impl Server {
             }
             "TokenReview" => {
                 let review = cast_mut::<TokenReview>(object);
-                let token = review.spec.token.clone();
+                let token = read(&review.spec.token).into_owned();
                 review.status = Some(self.review_token(&token).await);
                 finish::<TokenReview>(typed)
             }

@@ -3,6 +3,8 @@
 use k8s_openapi::api::{autoscaling, core, events};
 use kcore::kind::{Kind, Typed};
 
+use crate::versions::{of, read, take};
+
 const METRICS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CONDITIONS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const CURRENT_METRICS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -72,30 +74,31 @@ pub(crate) fn autoscaler_to_v2(object: Box<dyn Typed>) -> Box<dyn Typed> {
     let mut old: autoscaling::v1::HorizontalPodAutoscaler = owned(object);
     let mut metrics =
         take_annotation::<Vec<v2::MetricSpec>>(&mut old, METRICS_ANNOTATION).unwrap_or_default();
-    if let Some(percent) = old.spec.target_cpu_utilization_percentage {
+    let spec = read(&old.spec).into_owned();
+    if let Some(percent) = spec.target_cpu_utilization_percentage {
         metrics.insert(0, cpu_metric(percent));
     }
     let behavior = take_annotation(&mut old, BEHAVIOR_ANNOTATION);
     let conditions = take_annotation(&mut old, CONDITIONS_ANNOTATION);
     let current = take_annotation(&mut old, CURRENT_METRICS_ANNOTATION);
-    let target = old.spec.scale_target_ref;
+    let target = spec.scale_target_ref;
     Box::new(v2::HorizontalPodAutoscaler {
         metadata: old.metadata,
-        spec: v2::HorizontalPodAutoscalerSpec {
+        spec: of(v2::HorizontalPodAutoscalerSpec {
             behavior,
-            max_replicas: old.spec.max_replicas,
-            min_replicas: old.spec.min_replicas,
+            max_replicas: spec.max_replicas,
+            min_replicas: spec.min_replicas,
             metrics: (!metrics.is_empty()).then_some(metrics),
             scale_target_ref: v2::CrossVersionObjectReference {
                 api_version: target.api_version,
                 kind: target.kind,
                 name: target.name,
             },
-        },
+        }),
         status: old.status.map(|status| v2::HorizontalPodAutoscalerStatus {
             conditions,
             current_metrics: current,
-            current_replicas: Some(status.current_replicas),
+            current_replicas: of(take(status.current_replicas)),
             desired_replicas: status.desired_replicas,
             last_scale_time: status.last_scale_time,
             observed_generation: status.observed_generation,
@@ -107,13 +110,14 @@ pub(crate) fn autoscaler_to_v2(object: Box<dyn Typed>) -> Box<dyn Typed> {
 pub(crate) fn autoscaler_from_v2(object: Box<dyn Typed>) -> Box<dyn Typed> {
     use autoscaling::v1;
     let mut new: autoscaling::v2::HorizontalPodAutoscaler = owned(object);
-    let mut metrics = new.spec.metrics.take().unwrap_or_default();
+    let mut spec = read(&new.spec).into_owned();
+    let mut metrics = spec.metrics.take().unwrap_or_default();
     let cpu = metrics.iter().position(|metric| cpu_percent(metric).is_some());
     let percent = cpu.map(|at| metrics.remove(at)).as_ref().and_then(cpu_percent);
     let status = new.status.take();
     let annotations = new.metadata.annotations.get_or_insert_default();
     put_annotation(annotations, METRICS_ANNOTATION, (!metrics.is_empty()).then_some(&metrics));
-    put_annotation(annotations, BEHAVIOR_ANNOTATION, new.spec.behavior.as_ref());
+    put_annotation(annotations, BEHAVIOR_ANNOTATION, spec.behavior.as_ref());
     if let Some(status) = &status {
         put_annotation(annotations, CONDITIONS_ANNOTATION, status.conditions.as_ref());
         put_annotation(annotations, CURRENT_METRICS_ANNOTATION, status.current_metrics.as_ref());
@@ -121,22 +125,22 @@ pub(crate) fn autoscaler_from_v2(object: Box<dyn Typed>) -> Box<dyn Typed> {
     if annotations.is_empty() {
         new.metadata.annotations = None;
     }
-    let target = new.spec.scale_target_ref;
+    let target = spec.scale_target_ref;
     Box::new(v1::HorizontalPodAutoscaler {
         metadata: new.metadata,
-        spec: v1::HorizontalPodAutoscalerSpec {
-            max_replicas: new.spec.max_replicas,
-            min_replicas: new.spec.min_replicas,
+        spec: of(v1::HorizontalPodAutoscalerSpec {
+            max_replicas: spec.max_replicas,
+            min_replicas: spec.min_replicas,
             scale_target_ref: v1::CrossVersionObjectReference {
                 api_version: target.api_version,
                 kind: target.kind,
                 name: target.name,
             },
             target_cpu_utilization_percentage: percent,
-        },
+        }),
         status: status.map(|status| v1::HorizontalPodAutoscalerStatus {
             current_cpu_utilization_percentage: None,
-            current_replicas: status.current_replicas.unwrap_or_default(),
+            current_replicas: of(take(status.current_replicas)),
             desired_replicas: status.desired_replicas,
             last_scale_time: status.last_scale_time,
             observed_generation: status.observed_generation,

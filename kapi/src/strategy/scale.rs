@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kcore::kind::Kind;
 use kcore::selector::LabelSelector;
 
+use crate::versions::{read, write};
+
 /// A kind with replicas.
 pub(crate) trait Scalable: Kind {
     /// How many are wanted.
@@ -45,16 +47,16 @@ macro_rules! scalable {
     ($kind:ty, $current:expr) => {
         impl Scalable for $kind {
             fn replicas(&self) -> i32 {
-                self.spec.replicas.unwrap_or(1)
+                read(&self.spec).replicas.unwrap_or(1)
             }
             fn set_replicas(&mut self, replicas: i32) {
-                self.spec.replicas = Some(replicas);
+                write(&mut self.spec).replicas = Some(replicas);
             }
             fn current_replicas(&self) -> i32 {
                 self.status.as_ref().map_or(0, $current)
             }
             fn selector(&self) -> String {
-                LabelSelector::from_api(Some(&self.spec.selector))
+                LabelSelector::from_api(Some(&read(&self.spec).selector))
                     .map(|selector| selector.to_string())
                     .unwrap_or_default()
             }
@@ -62,9 +64,9 @@ macro_rules! scalable {
     };
 }
 
-scalable!(Deployment, |status| status.replicas.unwrap_or_default());
-scalable!(ReplicaSet, |status| status.replicas);
-scalable!(StatefulSet, |status| status.replicas);
+scalable!(Deployment, |status| *read(&status.replicas));
+scalable!(ReplicaSet, |status| *read(&status.replicas));
+scalable!(StatefulSet, |status| *read(&status.replicas));
 
 impl Scalable for ReplicationController {
     fn replicas(&self) -> i32 {

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::cluster::{percent, validate_share};
 use super::pod::{default_template, validate_template};
 use super::{FieldErrors, FieldPath, KindStrategy, selector};
+use crate::versions::{read, write};
 
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const RECREATE: &str = "Recreate";
@@ -60,7 +61,7 @@ impl KindStrategy for DeploymentStrategy {
     type Object = Deployment;
 
     fn apply_defaults(&self, object: &mut Deployment) {
-        let spec = &mut object.spec;
+        let spec = write(&mut object.spec);
         spec.replicas.get_or_insert(1);
         spec.revision_history_limit.get_or_insert(10);
         spec.progress_deadline_seconds.get_or_insert(600);
@@ -79,7 +80,7 @@ impl KindStrategy for DeploymentStrategy {
     }
 
     fn validate(&self, object: &Deployment, errors: &mut FieldErrors) {
-        let (spec, field) = (&object.spec, FieldPath::new("spec"));
+        let (spec, field) = (read(&object.spec), FieldPath::new("spec"));
         not_negative(&field.child("replicas"), spec.replicas, errors);
         validate_selected(&spec.selector, &spec.template, &field, errors);
         not_negative(&field.child("minReadySeconds"), spec.min_ready_seconds, errors);
@@ -113,7 +114,7 @@ impl KindStrategy for DeploymentStrategy {
     }
 
     fn validate_update(&self, new: &Deployment, old: &Deployment, errors: &mut FieldErrors) {
-        fixed_selector(&new.spec.selector, &old.spec.selector, errors);
+        fixed_selector(&read(&new.spec).selector, &read(&old.spec).selector, errors);
     }
 
     fn changes_generation(&self, new: &Deployment, old: &Deployment) -> bool {
@@ -168,14 +169,15 @@ impl KindStrategy for ReplicaSetStrategy {
     type Object = ReplicaSet;
 
     fn apply_defaults(&self, object: &mut ReplicaSet) {
-        object.spec.replicas.get_or_insert(1);
-        if let Some(template) = &mut object.spec.template {
+        let spec = write(&mut object.spec);
+        spec.replicas.get_or_insert(1);
+        if let Some(template) = &mut spec.template {
             default_template(template);
         }
     }
 
     fn validate(&self, object: &ReplicaSet, errors: &mut FieldErrors) {
-        let (spec, field) = (&object.spec, FieldPath::new("spec"));
+        let (spec, field) = (read(&object.spec), FieldPath::new("spec"));
         not_negative(&field.child("replicas"), spec.replicas, errors);
         not_negative(&field.child("minReadySeconds"), spec.min_ready_seconds, errors);
         match &spec.template {
@@ -185,7 +187,7 @@ impl KindStrategy for ReplicaSetStrategy {
     }
 
     fn validate_update(&self, new: &ReplicaSet, old: &ReplicaSet, errors: &mut FieldErrors) {
-        fixed_selector(&new.spec.selector, &old.spec.selector, errors);
+        fixed_selector(&read(&new.spec).selector, &read(&old.spec).selector, errors);
     }
 
     fn selectable(&self) -> &'static [&'static str] {

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::cell::{NONE, UNKNOWN, age_of, list_or_none, name_of, or_none, since};
 use super::printer::{Column, Printer, age, cells, column, name, number, printer, text, wide};
+use crate::versions::read;
 
 pub(super) fn printer(group: &str, kind: &str) -> Option<&'static Printer> {
     Some(match (group, kind) {
@@ -283,7 +284,7 @@ static BUDGET: Printer = printer!(
     PodDisruptionBudget,
     |object, now| {
         let spec = object.spec.clone().unwrap_or_default();
-        let allowed = object.status.as_ref().and_then(|status| status.disruptions_allowed);
+        let allowed = object.status.as_ref().map(|status| *read(&status.disruptions_allowed));
         let text = |value: Option<IntOrString>| match value {
             None => "N/A".to_owned(),
             Some(IntOrString::Int(number)) => number.to_string(),
@@ -312,7 +313,7 @@ static PRIORITY_CLASS: Printer = printer!(
         let preemption = object.preemption_policy.clone();
         cells![
             name_of(&object.metadata),
-            object.value.unwrap_or(0),
+            *read(&object.value),
             object.global_default.unwrap_or(false),
             age_of(&object.metadata, now),
             preemption.unwrap_or_else(|| "PreemptLowerPriority".to_owned()),
@@ -338,11 +339,13 @@ static RUNTIME_CLASS: Printer = printer!(
 static FLOW_SCHEMA: Printer = printer!(
     FlowSchema,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let method = spec.distinguisher_method.as_ref().map(|method| method.type_.as_str());
         let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let dangling =
-            conditions.into_iter().flatten().find(|condition| condition.type_ == "Dangling");
+        let dangling = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| *read(&condition.type_) == "Dangling");
         let missing = dangling.and_then(|condition| condition.status.clone());
         cells![
             name_of(&object.metadata),
@@ -366,9 +369,9 @@ static FLOW_SCHEMA: Printer = printer!(
 static PRIORITY_LEVEL: Printer = printer!(
     PriorityLevelConfiguration,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let queuing =
-            spec.limited.as_ref().and_then(|limited| limited.limit_response.queuing.as_ref());
+            spec.limited.as_ref().and_then(|limited| read(&limited.limit_response).queuing.clone());
         let shares = match (&spec.limited, &spec.exempt) {
             (Some(limited), _) => limited.nominal_concurrency_shares,
             (None, Some(exempt)) => exempt.nominal_concurrency_shares,
@@ -380,9 +383,9 @@ static PRIORITY_LEVEL: Printer = printer!(
             name_of(&object.metadata),
             spec.type_.clone(),
             text(shares),
-            text(queuing.and_then(|queuing| queuing.queues)),
-            text(queuing.and_then(|queuing| queuing.hand_size)),
-            text(queuing.and_then(|queuing| queuing.queue_length_limit)),
+            text(queuing.as_ref().and_then(|queuing| queuing.queues)),
+            text(queuing.as_ref().and_then(|queuing| queuing.hand_size)),
+            text(queuing.as_ref().and_then(|queuing| queuing.queue_length_limit)),
             age_of(&object.metadata, now),
         ]
     },

@@ -8,6 +8,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
 use super::cell::{UNSET, age_of, name_of};
 use super::printer::{Printer, age, cells, name, number, printer, text};
+use crate::versions::read;
 
 pub(super) fn printer(group: &str, kind: &str) -> Option<&'static Printer> {
     const ADMISSION: &str = "admissionregistration.k8s.io";
@@ -77,7 +78,7 @@ static POLICY: Printer = printer!(
 static POLICY_BINDING: Printer = printer!(
     ValidatingAdmissionPolicyBinding,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         cells![
             name_of(&object.metadata),
             spec.policy_name.clone(),

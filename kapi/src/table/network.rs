@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::cell::{NONE, UNSET, age_of, labels, list_or_none, name_of, or_none, selector, some_of};
 use super::printer::{Printer, age, cells, name, printer, text, wide};
+use crate::versions::read;
 
 /// Items of a list that a cell shows.
 const MAX_SHOWN: usize = 3;
@@ -119,8 +120,9 @@ static ENDPOINT_SLICE: Printer = printer!(
                 _ => "*".to_owned(),
             })
             .collect();
-        let all = object.endpoints.iter().flatten();
-        let addresses: Vec<String> = all.flat_map(|one| one.addresses.iter().cloned()).collect();
+        let all = read(&object.endpoints);
+        let addresses: Vec<String> =
+            all.iter().flat_map(|one| one.addresses.iter().cloned()).collect();
         cells![
             name_of(&object.metadata),
             object.address_type.clone(),
@@ -211,7 +213,8 @@ static NETWORK_POLICY: Printer = printer!(
 static IP_ADDRESS: Printer = printer!(
     IPAddress,
     |object, now| {
-        let parent = &object.spec.parent_ref;
+        let spec = read(&object.spec);
+        let parent = read(&spec.parent_ref);
         let group = parent.group.as_deref().filter(|group| !group.is_empty());
         let mut parts = vec![match group {
             Some(group) => format!("{}.{group}", parent.resource),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::{
-    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass,
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -12,11 +12,15 @@ use super::cell::{UNSET, age_of, list_or_none, name_of};
 use super::printer::{Printer, age, cells, column, name, number, printer, text, wide};
 
 pub(super) fn printer(group: &str, kind: &str) -> Option<&'static Printer> {
+    k8s_openapi::k8s_if_ge_1_34! {
+        if (group, kind) == ("storage.k8s.io", "VolumeAttributesClass") {
+            return Some(&ATTRIBUTES_CLASS);
+        }
+    }
     Some(match (group, kind) {
         ("", "PersistentVolume") => &VOLUME,
         ("", "PersistentVolumeClaim") => &CLAIM,
         ("storage.k8s.io", "StorageClass") => &STORAGE_CLASS,
-        ("storage.k8s.io", "VolumeAttributesClass") => &ATTRIBUTES_CLASS,
         ("storage.k8s.io", "VolumeAttachment") => &ATTACHMENT,
         ("storage.k8s.io", "CSIDriver") => &CSI_DRIVER,
         ("storage.k8s.io", "CSINode") => &CSI_NODE,
@@ -168,14 +172,16 @@ static STORAGE_CLASS: Printer = printer!(
     ]
 );
 
-static ATTRIBUTES_CLASS: Printer = printer!(
-    VolumeAttributesClass,
-    |object, now| {
-        let meta = &object.metadata;
-        cells![name_of(meta), object.driver_name.clone(), age_of(meta, now)]
-    },
-    [name(), text("DriverName", "The driver that knows the attributes."), age()]
-);
+k8s_openapi::k8s_if_ge_1_34! {
+    static ATTRIBUTES_CLASS: Printer = printer!(
+        k8s_openapi::api::storage::v1::VolumeAttributesClass,
+        |object, now| {
+            let meta = &object.metadata;
+            cells![name_of(meta), object.driver_name.clone(), age_of(meta, now)]
+        },
+        [name(), text("DriverName", "The driver that knows the attributes."), age()]
+    );
+}
 
 static ATTACHMENT: Printer = printer!(
     VolumeAttachment,

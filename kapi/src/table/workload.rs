@@ -19,6 +19,7 @@ use super::pod::POD;
 use super::printer::{
     CONTAINERS, IMAGES, Printer, SELECTOR, age, cells, column, name, number, printer, text,
 };
+use crate::versions::read;
 
 pub(super) fn printer(group: &str, kind: &str) -> Option<&'static Printer> {
     Some(match (group, kind) {
@@ -60,7 +61,7 @@ static POD_TEMPLATE: Printer = printer!(
 static DEPLOYMENT: Printer = printer!(
     Deployment,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let status = object.status.clone().unwrap_or_default();
         let pod = spec.template.spec.as_ref();
         cells![
@@ -89,7 +90,7 @@ static DEPLOYMENT: Printer = printer!(
 static REPLICA_SET: Printer = printer!(
     ReplicaSet,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let status = object.status.clone().unwrap_or_default();
         let pod = spec.template.as_ref().and_then(|template| template.spec.as_ref());
         cells![
@@ -147,7 +148,7 @@ static REPLICATION_CONTROLLER: Printer = printer!(
 static STATEFUL_SET: Printer = printer!(
     StatefulSet,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let ready = object.status.as_ref().and_then(|status| status.ready_replicas);
         let pod = spec.template.spec.as_ref();
         cells![
@@ -164,7 +165,7 @@ static STATEFUL_SET: Printer = printer!(
 static DAEMON_SET: Printer = printer!(
     DaemonSet,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let status = object.status.clone().unwrap_or_default();
         let pod = spec.template.spec.as_ref();
         cells![
@@ -281,7 +282,7 @@ fn job_state(job: &Job, status: &JobStatus) -> &'static str {
 static CRON_JOB: Printer = printer!(
     CronJob,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let status = object.status.clone().unwrap_or_default();
         let pod = spec.job_template.spec.as_ref().and_then(|job| job.template.spec.as_ref());
         let last = status.last_schedule_time.as_ref();
@@ -316,7 +317,7 @@ static CRON_JOB: Printer = printer!(
 static AUTOSCALER: Printer = printer!(
     HorizontalPodAutoscaler,
     |object, now| {
-        let spec = &object.spec;
+        let spec = read(&object.spec);
         let status = object.status.clone().unwrap_or_default();
         let target = &spec.scale_target_ref;
         let least = spec.min_replicas.map_or_else(|| UNSET_REPLICAS.to_owned(), |n| n.to_string());
@@ -326,7 +327,7 @@ static AUTOSCALER: Printer = printer!(
             targets(object),
             least,
             spec.max_replicas,
-            status.current_replicas.unwrap_or(0),
+            *read(&status.current_replicas),
             age_of(&object.metadata, now),
         ]
     },
@@ -346,7 +347,8 @@ const UNSET_REPLICAS: &str = super::cell::UNSET;
 const MAX_TARGETS: usize = 2;
 
 fn targets(object: &HorizontalPodAutoscaler) -> String {
-    let metrics = object.spec.metrics.as_deref();
+    let spec = read(&object.spec);
+    let metrics = spec.metrics.as_deref();
     let all: Vec<String> = metrics
         .unwrap_or_default()
         .iter()
