@@ -1,7 +1,6 @@
 //! What sandboxes and containers are made from.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash as _, Hasher};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
@@ -9,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kcore::quantity::Quantity;
 
-use super::{Member, uid};
+use super::{Member, Role, uid};
 use crate::runtime::{
     ContainerConfig, DnsConfig, Mount, PortMapping, Protocol, Resources, SandboxConfig,
     SecurityContext,
@@ -40,6 +39,8 @@ const CPU_PERIOD_US: u64 = 100_000;
 const MIN_CPU_QUOTA_US: i64 = 1000;
 /// The smallest CPU weight that the kernel takes.
 const MIN_CPU_SHARES: u64 = 2;
+/// The largest CPU weight that the kernel takes.
+const MAX_CPU_SHARES: u64 = 262_144;
 
 fn pod_labels(pod: &Pod) -> BTreeMap<String, String> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -152,9 +153,8 @@ pub fn container_config(
     parts: ContainerParts,
 ) -> Result<ContainerConfig> {
     let container = &*member.container;
-    let spec = pod.spec.as_ref();
     let security = security_context(pod, container)?;
-    let resources = resources(spec, container, parts.node_memory_bytes);
+    let resources = resources(pod, member, parts.node_memory_bytes);
     let mut config = ContainerConfig::default()
         .name(container.name.as_str())
         .attempt(parts.attempt)
@@ -188,31 +188,17 @@ pub fn container_config(
 /// the rest cannot change while it lives.
 #[must_use]
 pub fn container_hash(container: &Container) -> String {
-    let mut hasher = Fnv::default();
-    container.name.hash(&mut hasher);
-    container.image.hash(&mut hasher);
-    format!("{:x}", hasher.finish())
+    let image = container.image.as_deref().unwrap_or_default();
+    // Neither holds a zero byte, so no two pairs run together into one text.
+    let text = [container.name.as_bytes(), b"\0", image.as_bytes()].concat();
+    format!("{:x}", fnv1a(&text))
 }
 
 /// FNV-1a: the same everywhere and for ever, as what is written beside a container must be.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 fn narrow(field: &str, id: i64) -> Result<u32> {
@@ -279,13 +265,13 @@ enum Limit {
     Limits,
 }
 
-fn resources(spec: Option<&PodSpec>, container: &Container, node_memory: u64) -> Resources {
-    let own = container.resources.as_ref();
+fn resources(pod: &Pod, member: &Member<'_>, node_memory: u64) -> Resources {
+    let own = member.container.resources.as_ref();
     let milli = |limit| amount(own, limit, "cpu").map(|cpu| cpu.milli());
     let (request, limit) = (milli(Limit::Requests), milli(Limit::Limits));
     let memory = amount(own, Limit::Limits, "memory").and_then(|it| u64::try_from(it.units()).ok());
-    let shares = request.or(limit).and_then(|milli| u64::try_from(milli).ok());
-    let shares = shares.map_or(MIN_CPU_SHARES, |milli| (milli * 1024 / 1000).max(MIN_CPU_SHARES));
+    let shares = request.or(limit).and_then(|milli| u64::try_from(milli).ok()).unwrap_or_default();
+    let shares = (shares.saturating_mul(1024) / 1000).clamp(MIN_CPU_SHARES, MAX_CPU_SHARES);
     let quota = limit.filter(|milli| *milli > 0).map(|milli| {
         let period = i64::try_from(CPU_PERIOD_US).unwrap_or(i64::MAX);
         (milli.saturating_mul(period) / 1000).max(MIN_CPU_QUOTA_US)
@@ -295,38 +281,84 @@ fn resources(spec: Option<&PodSpec>, container: &Container, node_memory: u64) ->
         .cpu_quota_us(quota)
         .cpu_period_us(quota.map(|_| CPU_PERIOD_US))
         .memory_bytes(memory.filter(|bytes| *bytes > 0))
-        .oom_score_adj(Some(oom_score_adj(spec, own, node_memory)))
+        .oom_score_adj(Some(oom_score_adj(pod, member, node_memory)))
 }
 
-/// How eagerly the kernel kills: critical pods last, those that reserved nothing first.
+/// A pod's quality of service.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Qos {
+    /// Every limit is there, and is the request.
+    Guaranteed,
+    Burstable,
+    /// Nothing is asked for and nothing is limited.
+    BestEffort,
+}
+
+/// As the API server said, or as it would have.
+fn qos(pod: &Pod) -> Qos {
+    match pod.status.as_ref().and_then(|status| status.qos_class.as_deref()) {
+        Some("Guaranteed") => return Qos::Guaranteed,
+        Some("Burstable") => return Qos::Burstable,
+        Some("BestEffort") => return Qos::BestEffort,
+        _ => {}
+    }
+    let Some(spec) = &pod.spec else { return Qos::BestEffort };
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let pairs = containers.flat_map(|container| {
+        let own = container.resources.as_ref();
+        let some = |it: Option<Quantity>| it.filter(|it| it.milli() > 0);
+        ["cpu", "memory"].map(|name| {
+            let limit = some(amount(own, Limit::Limits, name));
+            // The API server takes a limit for the request where there is none.
+            (some(amount(own, Limit::Requests, name)).or(limit), limit)
+        })
+    });
+    let pairs: Vec<_> = pairs.collect();
+    if pairs.iter().all(|(request, limit)| request.is_none() && limit.is_none()) {
+        Qos::BestEffort
+    } else if pairs.iter().all(|(request, limit)| limit.is_some() && request == limit) {
+        Qos::Guaranteed
+    } else {
+        Qos::Burstable
+    }
+}
+
+/// How eagerly the kernel kills: pods that the node cannot do without last, those that reserved
+/// nothing first.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-out-of-memory-behavior>
-fn oom_score_adj(
-    spec: Option<&PodSpec>,
-    own: Option<&ResourceRequirements>,
-    node_memory: u64,
-) -> i32 {
-    const CRITICAL: i32 = 2_000_000_000;
+fn oom_score_adj(pod: &Pod, member: &Member<'_>, node_memory: u64) -> i32 {
+    /// The priority of `system-node-critical`.
+    const NODE_CRITICAL: i32 = 2_000_001_000;
     /// Of pods whose requests are their limits.
     const GUARANTEED: i32 = -997;
     const BEST_EFFORT: i32 = 1000;
-    if spec.and_then(|spec| spec.priority).is_some_and(|priority| priority >= CRITICAL) {
+    let spec = pod.spec.as_ref();
+    if spec.and_then(|spec| spec.priority).is_some_and(|priority| priority >= NODE_CRITICAL) {
         return GUARANTEED;
     }
-    let both = |name| (amount(own, Limit::Requests, name), amount(own, Limit::Limits, name));
-    let (cpu, memory) = (both("cpu"), both("memory"));
-    let none = [&cpu.0, &cpu.1, &memory.0, &memory.1].iter().all(|it| it.is_none());
-    let reserved =
-        |pair: &(Option<Quantity>, Option<Quantity>)| pair.1.is_some() && pair.0 == pair.1;
-    match (none, reserved(&cpu) && reserved(&memory)) {
-        (true, _) => BEST_EFFORT,
-        (_, true) => GUARANTEED,
-        _ => {
-            // The larger its share of the node that it asked for, the later it is killed.
-            let asked = memory.0.map_or(0, |request| request.units().max(0));
-            let node = i64::try_from(node_memory).unwrap_or(i64::MAX).max(1);
-            let share = i64::try_from(i128::from(asked) * 1000 / i128::from(node));
-            let score = 1000 - share.unwrap_or(1000);
-            i32::try_from(score.clamp(3, 999)).unwrap_or(BEST_EFFORT)
-        }
+    match qos(pod) {
+        Qos::Guaranteed => return GUARANTEED,
+        Qos::BestEffort => return BEST_EFFORT,
+        Qos::Burstable => {}
     }
+    let asked = |container: &Container| {
+        let request = amount(container.resources.as_ref(), Limit::Requests, "memory");
+        request.map_or(0, |request| request.units().max(0))
+    };
+    let mut bytes = asked(&member.container);
+    if member.role == Role::Sidecar {
+        // It is not killed before a container that it serves.
+        let served = spec.iter().flat_map(|spec| &spec.containers).map(asked).min();
+        bytes = bytes.max(served.unwrap_or_default());
+    }
+    // The larger its share of the node that it asked for, the later it is killed.
+    let node = i64::try_from(node_memory).unwrap_or(i64::MAX).max(1);
+    let share = i64::try_from(i128::from(bytes) * 1000 / i128::from(node));
+    let score = 1000_i64.saturating_sub(share.unwrap_or(i64::MAX));
+    i32::try_from(score.clamp(3, 999)).unwrap_or(BEST_EFFORT)
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

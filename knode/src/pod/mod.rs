@@ -12,6 +12,8 @@
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
 
 pub mod backoff;
+#[cfg(test)]
+mod builders;
 mod conditions;
 pub mod config;
 pub mod observed;

@@ -160,6 +160,11 @@ pub fn compute_pod_actions(pod: &Pod, situation: Situation<'_>) -> PodActions {
         return actions;
     }
     let Some(sandbox) = observed.ready_sandbox() else {
+        // A pod that restarts nothing does not outlive the sandbox it began in.
+        if !observed.containers().is_empty() && !restarts_on_failure(spec) {
+            actions.finish = true;
+            return actions;
+        }
         let next = observed.sandboxes().first().map(|status| status.summary.attempt);
         actions.create_sandbox = Some(next.map_or(0, |attempt| attempt.saturating_add(1)));
         actions.remove_sandboxes = useless(observed, None);
@@ -198,6 +203,13 @@ fn is_done(spec: &PodSpec, observed: &Observed) -> bool {
     })
 }
 
+/// Whether anything but a sidecar, which lives for the others, is run again after a failure.
+fn restarts_on_failure(spec: &PodSpec) -> bool {
+    let members = init_members(spec).chain(main_members(spec));
+    let mut working = members.filter(|member| member.role != Role::Sidecar);
+    working.any(|member| restarts_after(spec, &member, UNKNOWN_EXIT_CODE))
+}
+
 /// The exit code of a container that ended.
 fn ended(status: Option<&ContainerStatus>) -> Option<i32> {
     let status = status?;
@@ -234,7 +246,8 @@ impl Planner<'_> {
                         status.state() == ContainerState::Running
                             && self.health(member, status).started
                     });
-                    if !started && !main_seen {
+                    // What came after it once goes on while it starts again.
+                    if !started && !main_seen && !passed {
                         return false;
                     }
                 }
@@ -258,8 +271,13 @@ impl Planner<'_> {
             Need::Kill(reason) => {
                 if let Some(status) = status {
                     let (id, name) = (status.summary.id.clone(), member.name().to_owned());
-                    let restarts = restarts_after(self.spec, member, UNKNOWN_EXIT_CODE);
+                    let changed = reason == KillReason::Changed;
+                    let restarts = restarts_after(self.spec, member, UNKNOWN_EXIT_CODE) || changed;
                     actions.kill.push(Kill { id, name, reason, restarts });
+                    if changed {
+                        // In the same plan: once it has ended only its restart policy counts.
+                        self.plan_start(member, actions);
+                    }
                 }
             }
             Need::Start => self.plan_start(member, actions),
@@ -317,7 +335,8 @@ impl Planner<'_> {
     }
 
     fn need_of_running(&self, member: &Member<'_>, status: &ContainerStatus) -> Need {
-        if member.role == Role::Ephemeral {
+        // A new image is for an init container's next run.
+        if matches!(member.role, Role::Init | Role::Ephemeral) {
             return Need::Nothing;
         }
         let made_from = status.summary.annotations.get(HASH_ANNOTATION);
@@ -368,3 +387,7 @@ fn outdated(spec: &PodSpec, observed: &Observed) -> Vec<ContainerId> {
     }
     outdated
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -14,10 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::conditions::{Facts, compute_conditions, is_ours};
 use super::observed::{Health, HealthMap, Observed};
 use super::plan::UNKNOWN_EXIT_CODE;
-use super::{
-    Member, RestartPolicy, Role, ephemeral_members, init_members, main_members, restart_policy,
-    restarts_after,
-};
+use super::{Member, Role, ephemeral_members, init_members, main_members, restarts_after};
 use crate::runtime::{ContainerState, ContainerStatus};
 
 /// Why a container does not run yet, or again.
@@ -232,8 +229,8 @@ impl Writer<'_> {
             .map(|previous| self.state(previous));
         let code = latest.exit.as_ref().map_or(UNKNOWN_EXIT_CODE, |exit| exit.code);
         let exited = latest.state() == ContainerState::Exited;
-        if exited && member.role == Role::Init {
-            status.ready = code == 0;
+        if member.role == Role::Init {
+            status.ready = exited && code == 0;
         }
         let restarts = exited && restarts_after(self.spec, member, code);
         if let Some(waiting) = self.facts.waiting.get(member.name()).filter(|_| {
@@ -338,7 +335,8 @@ impl Writer<'_> {
         }
         let runs = self.facts.observed.running().next().is_some();
         let ends = *self.facts.fate != Fate::Lives;
-        if matches!(self.facts.fate, Fate::Fails(..)) {
+        // A phase is final once nothing runs any more.
+        if matches!(self.facts.fate, Fate::Fails(..)) && !runs {
             return "Failed";
         }
         let count = Count::of(main);
@@ -346,11 +344,10 @@ impl Writer<'_> {
             let well = count.succeeded == main.len();
             return if well { "Succeeded" } else { "Failed" };
         }
-        let init_failed = self.init_failed(init, &count);
-        if init_failed && restart_policy(self.spec) == RestartPolicy::Never {
+        if self.init_failed(init, &count) && !runs {
             return "Failed";
         }
-        if self.init_pending(init, &count) || count.waiting > 0 {
+        if self.init_pending(init, &count) || self.sidecar_waits(init) || count.waiting > 0 {
             return "Pending";
         }
         if count.running > 0 {
@@ -376,13 +373,23 @@ impl Writer<'_> {
         })
     }
 
+    /// Whether a sidecar has never run.
+    fn sidecar_waits(&self, init: &[ApiContainerStatus]) -> bool {
+        let sidecars = init_members(self.spec).zip(init);
+        let sidecars = sidecars.filter(|(member, _)| member.role == Role::Sidecar);
+        Count::of(sidecars.map(|(_, status)| status)).waiting > 0
+    }
+
+    /// Whether an init container failed that is not run again.
     fn init_failed(&self, init: &[ApiContainerStatus], main: &Count) -> bool {
         !main.any_ran()
             && init_members(self.spec).zip(init).any(|(member, status)| {
                 let state = status.state.as_ref();
                 let now = state.and_then(|state| state.terminated.as_ref());
                 let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-                member.role == Role::Init && now.or(last).is_some_and(|ended| ended.exit_code != 0)
+                let code = now.or(last).map_or(0, |ended| ended.exit_code);
+                let again = restarts_after(self.spec, &member, code);
+                member.role == Role::Init && code != 0 && !again
             })
     }
 
@@ -405,7 +412,7 @@ struct Count {
 }
 
 impl Count {
-    fn of(statuses: &[ApiContainerStatus]) -> Self {
+    fn of<'a>(statuses: impl IntoIterator<Item = &'a ApiContainerStatus>) -> Self {
         let mut count = Self::default();
         for status in statuses {
             let state = status.state.clone().unwrap_or_default();
@@ -447,3 +454,7 @@ fn lost(status: &ApiContainerStatus) -> ContainerStateTerminated {
         ..ContainerStateTerminated::default()
     }
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
