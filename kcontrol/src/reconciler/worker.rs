@@ -167,8 +167,8 @@ fn compute_rest(took: Duration) -> Duration {
 
 /// A reconciliation that takes this long is costly.
 const COSTLY: Duration = Duration::from_millis(2);
-/// How many times as long as it took a costly one rests.
-const REST_FACTOR: u32 = 4;
+/// How many times as long as it took a costly one rests: a tenth of a core is what a key gets.
+const REST_FACTOR: u32 = 9;
 /// The longest rest.
 const MAX_REST: Duration = Duration::from_millis(250);
 
