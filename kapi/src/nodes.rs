@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/concepts/architecture/control-plane-node-communication/>
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -148,6 +149,24 @@ pub trait NodeConnector: Debug + Send + Sync + 'static {
         request: http::Request<NodeBody>,
     ) -> Result<http::Response<NodeBody>, ConnectError>;
 }
+
+macro_rules! forward {
+    ($($wrapper:ident),*) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<C: NodeConnector + ?Sized> NodeConnector for $wrapper<C> {
+            async fn send(
+                &self,
+                node: &NodeAddress,
+                request: http::Request<NodeBody>,
+            ) -> Result<http::Response<NodeBody>, ConnectError> {
+                (**self).send(node, request).await
+            }
+        }
+    )*};
+}
+
+forward!(Arc, Box);
 
 /// Where a node's agent listens, by what its status says: the first of the preferred types that
 /// it has.

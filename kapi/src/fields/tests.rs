@@ -233,19 +233,18 @@ fn play(steps: Vec<Step<'_>>) -> (Value, Vec<String>, Vec<Conflict>) {
     end
 }
 
+/// Plays a story and holds its end against what is expected.
+fn check(steps: Vec<Step<'_>>, data: Value, managers: &[&str], conflicts: &[&str]) {
+    let (found, who, against) = play(steps);
+    assert_eq!(found, data);
+    assert_eq!(who, managers);
+    let words = |one: &Conflict| format!("{}: {}", one.manager, one.fields.paths().join(" "));
+    assert_eq!(against.iter().map(words).collect::<Vec<_>>(), conflicts);
+}
+
 #[test]
 fn managers_share_take_over_and_give_up_fields() {
     // A6.
-    let check = |steps: Vec<Step<'_>>, data: Value, managers: &[&str], conflicts: &[&str]| {
-        let (found, who, against) = play(steps);
-        assert_eq!(found, data);
-        assert_eq!(who, managers);
-        let against: Vec<String> = against
-            .iter()
-            .map(|one| format!("{}: {}", one.manager, one.fields.paths().join(" ")))
-            .collect();
-        assert_eq!(against, conflicts);
-    };
     use Step::{Apply, Force, Update};
     // What one gives up goes; what another has stays.
     check(

@@ -82,10 +82,8 @@ mod tests {
             "",
             Method::PATCH,
             true,
-            Err(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required \
-                 for apply patch",
-            ),
+            Err("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is \
+                 required for apply patch"),
         );
         check(
             "force=true",

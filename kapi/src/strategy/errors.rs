@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use kcore::status::Cause;
 
 /// Bytes of a path that are kept in place: most are made for fields with which nothing is wrong,
-/// and an allocation for each was a quarter of a Pod's validation.
+/// and an allocation for each would be most of what their validation costs.
 const INLINE: usize = 78;
 
 /// The path of a field: `spec.containers[0].name`.
