@@ -1,4 +1,4 @@
-//! How fast the memory store is: medians of five, as a table and as `target/bench/store.json`.
+//! How fast the stores are: medians of five, as a table and as `target/bench/store.json`.
 //!
 //! `cargo bench -p kstore`
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -6,12 +6,14 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
 use kcore::random::Random;
-use kstore::{Bytes, KeyRange, MemoryStore, Store, StoreExt, WatchBatch, WatchOptions};
+use kstore::{
+    Bytes, JournalStore, KeyRange, MemoryStore, Store, StoreExt, WatchBatch, WatchOptions,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
@@ -24,6 +26,8 @@ const PREFIXES: usize = 100;
 const EVENTS_PER_SECOND: usize = 100_000;
 const FAN_OUT: Duration = Duration::from_secs(2);
 const IDLE_WATCHERS: usize = 100_000;
+/// Syncs of the disk that are timed one after another.
+const SYNCS: usize = 2000;
 
 struct Measure {
     name: &'static str,
@@ -235,6 +239,64 @@ fn write_json(measures: &[Measure]) -> PathBuf {
     path
 }
 
+/// How long the disk takes to make one kilobyte durable that follows another, in seconds: what
+/// every store on it has to live with.
+fn raw_sync(directory: &Path) -> f64 {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(directory.join("raw")).unwrap();
+    file.write_all(&vec![0; SYNCS * 2 * VALUE_BYTES]).unwrap();
+    file.sync_all().unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut took: Vec<f64> = (0..SYNCS)
+        .map(|_| {
+            file.write_all(&[7; 2 * VALUE_BYTES]).unwrap();
+            let start = Instant::now();
+            file.sync_data().unwrap();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    took.sort_by(f64::total_cmp);
+    took[SYNCS / 2]
+}
+
+/// Durable puts a second of so many writers.
+fn journal_puts(directory: &Path, writers: usize) -> f64 {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let store = JournalStore::open(directory.join(format!("journal-{writers}"))).unwrap();
+    let each = if writers == 1 { SYNCS } else { 40_000 / writers };
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks = (0..writers).map(|writer| {
+            let (store, value) = (store.clone(), value());
+            tokio::spawn(async move {
+                for n in 0..each {
+                    store.put(key(writer * each + n), value.clone()).await.unwrap();
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        rate(writers * each, start)
+    })
+}
+
+/// The journal beside what the disk can do: the rates of 64 writers and of one, and both in
+/// syncs of that disk; then how long a journal of 40,000 keys takes to open, in milliseconds.
+fn journal() -> [f64; 6] {
+    // Beside the build, as the directory for temporary files may be memory.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let directory = tempfile::tempdir_in(target).unwrap();
+    let sync = raw_sync(directory.path());
+    let many = journal_puts(directory.path(), 64);
+    let one = journal_puts(directory.path(), 1);
+    let start = Instant::now();
+    let store = JournalStore::open(directory.path().join("journal-64")).unwrap();
+    let open = start.elapsed().as_secs_f64() * 1e3;
+    drop(store);
+    [sync * 1e6, many, one, many * sync / 64.0, one * sync, open]
+}
+
 fn main() {
     let mut measures = [
         Measure::new("memory_store_put", "1/s", "higher", 500_000.0),
@@ -246,12 +308,19 @@ fn main() {
         Measure::new("memory_store_watch_p99", "ms", "lower", 50.0),
         Measure::new("memory_store_watch_cores", "cores", "lower", 2.0),
         Measure::new("memory_store_idle_watcher", "bytes", "lower", 1024.0),
+        Measure::new("disk_sync_p50", "us", "lower", 1e9),
+        Measure::new("journal_put_64_writers", "1/s", "higher", 0.0),
+        Measure::new("journal_put_1_writer", "1/s", "higher", 0.0),
+        Measure::new("journal_put_64_writers_per_sync", "x/64", "higher", 0.3),
+        Measure::new("journal_put_1_writer_per_sync", "x", "higher", 0.7),
+        Measure::new("journal_open_40k_keys", "ms", "lower", 200.0),
     ];
     // First, while the allocator is fresh.
     let idle = idle_watcher();
     for _ in 0..RUNS {
         let (rate, p99, cores) = fan_out();
-        let run = [puts(), gets(KEYS / 10), gets(KEYS), list(), rate, p99, cores, idle];
+        let memory = [puts(), gets(KEYS / 10), gets(KEYS), list(), rate, p99, cores, idle];
+        let run = memory.into_iter().chain(journal());
         for (measure, value) in measures.iter_mut().zip(run) {
             measure.values.push(value);
         }

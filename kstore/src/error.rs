@@ -62,6 +62,37 @@ pub enum Error {
         /// What the backend said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// A file holds something that was never written so. It is not opened: what was promised may
+    /// be missing.
+    #[error("{file} is damaged at byte {offset}: {why}; restore a backup, nothing was changed")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A directory holds files that no store of this sort has made.
+    #[error("{file} is no file of a journal: name a directory of its own")]
+    Foreign {
+        /// The file.
+        file: String,
+    },
+    /// Somebody else has the store open.
+    #[error("{place} is in use by another process: stop it or name another directory")]
+    InUse {
+        /// The directory.
+        place: String,
+    },
+    /// The operating system refused; nothing was promised.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried, and on what.
+        action: String,
+        /// The system's answer.
+        source: Arc<std::io::Error>,
+    },
     /// The store has been closed.
     #[error("store is closed")]
     Closed,
@@ -99,6 +130,12 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
     ) -> Self {
         Self::Unavailable { source: Arc::from(source.into()) }
+    }
+
+    /// What the operating system refused.
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source: Arc::new(source) }
     }
 
     /// True if the operation may have been applied although it failed.

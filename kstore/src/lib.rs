@@ -9,12 +9,14 @@ mod faulty;
 mod forward;
 #[cfg(feature = "conformance")]
 pub mod history;
+pub mod journal;
 mod key_range;
 mod lease;
 mod memory;
 mod metered;
 #[cfg(feature = "mock")]
 mod mock;
+mod mvcc;
 mod record;
 mod status;
 mod store;
@@ -25,12 +27,14 @@ pub use error::{Error, Result};
 pub use event::{Event, EventKind, WatchBatch};
 pub use ext::StoreExt;
 pub use faulty::{Faults, FaultyStore, InjectedFault};
+pub use journal::{JournalOptions, JournalStore};
 pub use key_range::{KeyRange, Page, RangeOptions};
 pub use lease::{LeaseId, LeaseStatus, Leases};
-pub use memory::{MemoryOptions, MemoryStore};
+pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 #[cfg(feature = "mock")]
 pub use mock::MockStore;
+pub use mvcc::MemoryOptions;
 pub use record::{Attachment, Record, Revision, Value};
 pub use status::StoreStatus;
 pub use store::Store;

@@ -179,6 +179,10 @@ fn reason(error: &Error) -> &'static str {
         Error::EmptyKey => "empty_key",
         Error::DuplicateKey { .. } => "duplicate_key",
         Error::LeaseNotFound { .. } => "lease_not_found",
+        Error::Damaged { .. } => "damaged",
+        Error::Foreign { .. } => "foreign",
+        Error::InUse { .. } => "in_use",
+        Error::Io { .. } => "io",
     }
 }
 

@@ -129,7 +129,7 @@ async fn deleted_keys_leave_nothing_after_compaction() {
     store.compact(now).await.unwrap();
     let status = store.status().await.unwrap();
     assert_eq!((status.bytes, status.keys), (0, 0));
-    let state = store.shared.read();
+    let state = store.core.read();
     assert!(state.is_empty(), "no index keeps a trace");
 }
 
@@ -167,7 +167,7 @@ async fn rings_forget_what_was_read() {
         store.put("a", "x").await.unwrap();
         next_events(&mut watch).await;
     }
-    assert!(store.shared.read().index.ring_length(&KeyRange::all()) <= 64);
+    assert!(store.core.read().index.ring_length(&KeyRange::all()) <= 64);
 }
 
 #[tokio::test]

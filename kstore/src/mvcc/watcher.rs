@@ -10,7 +10,7 @@ use futures::Stream;
 use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep};
 
-use super::Shared;
+use super::Core;
 use super::history::Commit;
 use super::ring::{Group, Read};
 use crate::{Error, Event, KeyRange, Result, Revision, WatchBatch, WatchOptions, WatchStream};
@@ -23,7 +23,7 @@ const CATCH_UP_COMMITS: usize = 1024;
 
 /// Opens a watch.
 pub(super) fn watch(
-    shared: &Arc<Shared>,
+    shared: &Arc<Core>,
     range: KeyRange,
     options: WatchOptions,
 ) -> Result<WatchStream> {
@@ -96,7 +96,7 @@ enum Phase {
 }
 
 struct Watcher {
-    shared: Arc<Shared>,
+    shared: Arc<Core>,
     range: KeyRange,
     previous: bool,
     /// Everything up to here was told or is not wanted.
@@ -196,7 +196,7 @@ impl Watcher {
     ) -> Poll<Option<Result<WatchBatch>>> {
         loop {
             // Read before the ring: all of it that is for this watcher is in the ring by now.
-            let visible = Revision(self.shared.visible.load(Ordering::Acquire));
+            let visible = self.shared.visible();
             match group.read(id, BATCH_CHANGES, cx.waker()) {
                 Err(error) => {
                     self.end();

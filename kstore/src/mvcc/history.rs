@@ -7,21 +7,21 @@ use crate::{Event, EventKind, Page, Record, Revision};
 
 /// One transaction's changes.
 #[derive(Debug)]
-pub(super) struct Commit {
-    pub(super) revision: Revision,
-    pub(super) changes: Vec<Change>,
+pub(crate) struct Commit {
+    pub(crate) revision: Revision,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// One change of one key; a record of version 0 is a deletion.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) record: Arc<Record>,
-    pub(super) previous: Option<Arc<Record>>,
+pub(crate) struct Change {
+    pub(crate) record: Arc<Record>,
+    pub(crate) previous: Option<Arc<Record>>,
 }
 
 impl Commit {
     /// The bytes it keeps from being freed, roughly.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.changes.iter().map(|change| change.record.size() as u64).sum()
     }
 }

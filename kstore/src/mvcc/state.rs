@@ -1,4 +1,4 @@
-//! What a memory store holds, and every change of it. Nothing here waits.
+//! What a store in memory holds, and every change of it. Nothing here waits.
 #![allow(
     clippy::disallowed_types,
     reason = "`slots` is looked up and never iterated, and its keys \
@@ -15,6 +15,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::MemoryOptions;
+use super::entry::Entry;
 use super::history::{Change, Commit, Found, History};
 use super::leases::LeaseTable;
 use super::ring::WatchIndex;
@@ -30,37 +31,48 @@ const TRIM_STEPS: usize = 64;
 const LATEST: Revision = Revision(u64::MAX);
 
 /// Everything behind the lock.
-pub(super) struct State {
-    revision: Revision,
-    compacted: Revision,
+pub(crate) struct State {
+    /// The newest revision, which transactions are decided over.
+    pub(super) newest: Revision,
+    /// The newest revision that nothing can undo: all that readers and watchers see (S2).
+    pub(super) durable: Revision,
+    /// The newest revision that is in the watch rings.
+    pub(super) published: Revision,
+    pub(super) compacted: Revision,
     /// Where each key's history is, for point reads.
-    slots: HashMap<Bytes, usize>,
+    pub(super) slots: HashMap<Bytes, usize>,
     /// The same in key order, for ranges.
-    order: BTreeMap<Bytes, usize>,
-    histories: Slab<History>,
+    pub(super) order: BTreeMap<Bytes, usize>,
+    pub(super) histories: Slab<History>,
     /// Every commit after the compacted revision; each revision has exactly one.
     log: VecDeque<Arc<Commit>>,
-    /// Commits that are not in the watch rings yet.
-    unpublished: Vec<Arc<Commit>>,
+    /// What a journal has not been given yet; none if there is no journal.
+    pub(super) entries: Option<Vec<Entry>>,
+    /// What somebody reads in pieces: no history after it is forgotten.
+    pub(super) pinned: Option<Revision>,
     wakers: Vec<Waker>,
     live: u64,
     live_bytes: u64,
     /// Bytes of all versions that are not live.
     superseded_bytes: u64,
-    pub(super) index: WatchIndex,
+    pub(crate) index: WatchIndex,
     pub(super) leases: LeaseTable,
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    /// An empty state.
+    pub(crate) fn new() -> Self {
         Self {
-            revision: Revision::FIRST,
+            newest: Revision::FIRST,
+            durable: Revision::FIRST,
+            published: Revision::FIRST,
             compacted: Revision(0),
             slots: HashMap::new(),
             order: BTreeMap::new(),
             histories: Slab::new(),
             log: VecDeque::new(),
-            unpublished: Vec::new(),
+            entries: None,
+            pinned: None,
             wakers: Vec::new(),
             live: 0,
             live_bytes: 0,
@@ -71,12 +83,18 @@ impl State {
     }
 
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.order.is_empty() && self.histories.is_empty()
     }
 
+    /// The revision that readers see.
     pub(super) fn revision(&self) -> Revision {
-        self.revision
+        self.durable
+    }
+
+    /// The newest revision, which may still be undone by a power cut.
+    pub(crate) fn newest(&self) -> Revision {
+        self.newest
     }
 
     pub(super) fn compacted(&self) -> Revision {
@@ -89,24 +107,26 @@ impl State {
             bytes: self.live_bytes + self.superseded_bytes,
             keys: self.live,
             watchers: self.index.watchers(),
-            ..StoreStatus::at(self.revision)
+            ..StoreStatus::at(self.durable)
         }
     }
 
-    /// The commits after `revision`, which must not be older than the compacted one.
+    /// The commits after `revision`, which must not be older than the compacted one, that
+    /// readers see.
     pub(super) fn commits_after(
         &self,
         revision: Revision,
     ) -> impl Iterator<Item = &Arc<Commit>> + '_ {
-        let first = self.log.front().map_or(self.revision.next(), |commit| commit.revision);
+        let first = self.log.front().map_or(self.newest.next(), |commit| commit.revision);
         let skip = (revision.0 + 1).saturating_sub(first.0);
-        self.log.range(usize::try_from(skip).unwrap_or(usize::MAX).min(self.log.len())..)
+        let from = usize::try_from(skip).unwrap_or(usize::MAX).min(self.log.len());
+        self.log.range(from..).take_while(|commit| commit.revision <= self.durable)
     }
 
     fn check_readable(&self, at: Option<Revision>) -> Result<()> {
         match at {
-            Some(requested) if requested > self.revision => {
-                Err(Error::Future { requested, current: self.revision })
+            Some(requested) if requested > self.durable => {
+                Err(Error::Future { requested, current: self.durable })
             }
             Some(requested) if requested < self.compacted => {
                 Err(Error::Compacted { requested, compacted: self.compacted })
@@ -119,18 +139,25 @@ impl State {
     pub(super) fn get(&self, key: &[u8], options: &RangeOptions) -> Result<Option<Arc<Record>>> {
         self.check_readable(options.at)?;
         let history = self.slots.get(key).map(|slot| &self.histories[*slot]);
-        Ok(history.and_then(|history| history.at(options.at.unwrap_or(LATEST))).cloned())
+        Ok(history.and_then(|history| history.at(options.at.unwrap_or(self.durable))).cloned())
     }
 
     /// Reads a range.
     pub(super) fn range(&self, range: &KeyRange, options: &RangeOptions) -> Result<Found> {
         self.check_readable(options.at)?;
-        Ok(self.find(range, options, self.revision))
+        Ok(self.find(range, options, self.durable, self.durable))
     }
 
-    /// Reads a range at a revision that was checked; `now` is what the page says it shows.
-    fn find(&self, range: &KeyRange, options: &RangeOptions, now: Revision) -> Found {
-        let at = options.at.unwrap_or(LATEST);
+    /// Reads a range at a revision that was checked, at `latest` if none was asked for; `now` is
+    /// what the page says it shows then.
+    fn find(
+        &self,
+        range: &KeyRange,
+        options: &RangeOptions,
+        latest: Revision,
+        now: Revision,
+    ) -> Found {
+        let at = options.at.unwrap_or(latest);
         let limit = match options.count_only {
             true => 0,
             false => options.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
@@ -194,7 +221,7 @@ impl State {
         let mut changes = Vec::with_capacity(ops.len());
         let responses = ops.into_iter().map(|op| self.apply(op, &mut changes)).collect();
         self.commit(changes);
-        Ok(TxnResult { succeeded, revision: self.revision, responses, current })
+        Ok(TxnResult { succeeded, revision: self.newest, responses, current })
     }
 
     fn check_ops(&self, ops: &[Op], options: &MemoryOptions) -> Result<()> {
@@ -233,22 +260,22 @@ impl State {
                 OpResult::Delete { deleted: deleted.map(|r| Record::clone(&r)).collect() }
             }
             Op::Range(range, options) => {
-                let now = if changes.is_empty() { self.revision } else { self.revision.next() };
+                let now = if changes.is_empty() { self.newest } else { self.newest.next() };
                 let keys_only = options.keys_only;
-                OpResult::Range(self.find(&range, &options, now).into_page(keys_only))
+                OpResult::Range(self.find(&range, &options, LATEST, now).into_page(keys_only))
             }
         }
     }
 
     /// Makes the next version of a key, a deletion if `value` is none, and returns the live
     /// record it replaces.
-    fn write(
+    pub(super) fn write(
         &mut self,
         key: Bytes,
         value: Option<(Value, Option<LeaseId>)>,
         changes: &mut Vec<Change>,
     ) -> Option<Arc<Record>> {
-        let modified = self.revision.next();
+        let modified = self.newest.next();
         let slot = self.slots.get(&key).copied();
         let previous = slot.and_then(|slot| self.histories[slot].live().cloned());
         if let Some(lease) = previous.as_ref().and_then(|record| record.lease) {
@@ -287,7 +314,7 @@ impl State {
         previous
     }
 
-    fn account(&mut self, record: &Record, previous: Option<&Record>) {
+    pub(super) fn account(&mut self, record: &Record, previous: Option<&Record>) {
         if let Some(previous) = previous {
             self.live -= 1;
             self.live_bytes -= previous.size() as u64;
@@ -301,16 +328,26 @@ impl State {
         }
     }
 
-    fn commit(&mut self, changes: Vec<Change>) {
+    pub(super) fn commit(&mut self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
-        self.revision = self.revision.next();
-        let commit = Arc::new(Commit { revision: self.revision, changes });
-        if !self.index.is_empty() {
-            self.unpublished.push(Arc::clone(&commit));
-        }
+        self.newest = self.newest.next();
+        let commit = Arc::new(Commit { revision: self.newest, changes });
+        self.note(|| Entry::Commit(Arc::clone(&commit)));
         self.log.push_back(commit);
+    }
+
+    /// Writes something down, if there is a journal.
+    pub(super) fn note(&mut self, entry: impl FnOnce() -> Entry) {
+        if let Some(entries) = &mut self.entries {
+            entries.push(entry());
+        }
+    }
+
+    /// What was written down since it was last taken.
+    pub(super) fn take_entries(&mut self) -> Vec<Entry> {
+        self.entries.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Deletes `keys` at one revision.
@@ -324,16 +361,23 @@ impl State {
 
     /// Ends every lease whose time has come.
     pub(super) fn expire_leases(&mut self, now: Instant) {
-        while let Some(keys) = self.leases.pop_due(now) {
+        while let Some((lease, keys)) = self.leases.pop_due(now) {
             self.delete(keys);
+            self.note(|| Entry::End { lease });
         }
     }
 
-    /// Puts new commits into the rings of the ranges they touch.
-    pub(super) fn publish(&mut self, options: &MemoryOptions) {
-        for commit in std::mem::take(&mut self.unpublished) {
-            self.index.publish(&commit, options, &mut self.wakers);
+    /// Nothing can undo what happened up to `revision`: readers see it, and watchers are told.
+    pub(super) fn settle(&mut self, revision: Revision, options: &MemoryOptions) {
+        self.durable = self.durable.max(revision);
+        if !self.index.is_empty() {
+            let mut wakers = std::mem::take(&mut self.wakers);
+            for commit in self.commits_after(self.published) {
+                self.index.publish(commit, options, &mut wakers);
+            }
+            self.wakers = wakers;
         }
+        self.published = self.durable;
     }
 
     /// The watchers to wake once the lock is released.
@@ -343,20 +387,24 @@ impl State {
 
     /// Forgets what was superseded at or before `through`.
     pub(super) fn compact(&mut self, through: Revision) -> Result<()> {
-        if through > self.revision {
-            return Err(Error::Future { requested: through, current: self.revision });
+        if through > self.durable {
+            return Err(Error::Future { requested: through, current: self.durable });
         }
-        while self.compacted < through && self.compact_oldest(through) {}
-        self.compacted = self.compacted.max(through);
+        if self.compacted < through {
+            while self.compact_oldest(through) {}
+            self.compacted = through;
+            self.note(|| Entry::Compact { through });
+        }
         Ok(())
     }
 
     /// Forgets the oldest commit if it is not after `through`.
     fn compact_oldest(&mut self, through: Revision) -> bool {
+        let through = self.pinned.map_or(through, |pinned| through.min(pinned));
         let Some(commit) = self.log.pop_front_if(|commit| commit.revision <= through) else {
             return false;
         };
-        self.compacted = commit.revision;
+        self.compacted = self.compacted.max(commit.revision);
         for change in &commit.changes {
             let Some(slot) = self.slots.get(&change.record.key).copied() else { continue };
             let history = &mut self.histories[slot];
@@ -374,9 +422,12 @@ impl State {
     /// Compacts what is beyond the bounds of the options, a bounded step at a time.
     pub(super) fn trim(&mut self, options: &MemoryOptions) {
         for _ in 0..TRIM_STEPS {
+            // What was compacted while it was pinned is still there.
+            let late = self.log.front().is_some_and(|commit| commit.revision <= self.compacted);
             let over = self.log.len() as u64 > options.retain_revisions
-                || self.superseded_bytes > options.retain_bytes;
-            if !over || !self.compact_oldest(self.revision) {
+                || self.superseded_bytes > options.retain_bytes
+                || (late && self.pinned.is_none());
+            if !over || !self.compact_oldest(self.durable) {
                 break;
             }
         }

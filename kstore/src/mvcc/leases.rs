@@ -1,17 +1,17 @@
-//! Leases of a memory store, and the task that ends them.
+//! Leases of a store in memory, and the task that ends them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{MemoryStore, Shared};
-use crate::{Error, LeaseId, LeaseStatus, Leases, Result};
+use super::Core;
+use super::entry::Entry;
+use crate::{Error, LeaseId, LeaseStatus, Result};
 
 /// The longest time to live: a year, so that deadlines stay within what a clock can count.
 const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -55,9 +55,9 @@ impl LeaseTable {
     }
 
     /// Ends a lease whose time has come and returns its keys.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<BTreeSet<Bytes>> {
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(LeaseId, BTreeSet<Bytes>)> {
         let (deadline, lease) = *self.deadlines.first()?;
-        if deadline > now { None } else { self.remove(lease) }
+        if deadline > now { None } else { Some((lease, self.remove(lease)?)) }
     }
 
     fn remove(&mut self, lease: LeaseId) -> Option<BTreeSet<Bytes>> {
@@ -72,6 +72,35 @@ impl LeaseTable {
         self.leases.insert(id, Lease { ttl, deadline, keys: BTreeSet::new() });
         self.deadlines.insert((deadline, id));
         id
+    }
+
+    /// Every lease, with its time to live.
+    pub(super) fn all(&self) -> impl Iterator<Item = (LeaseId, Duration)> + '_ {
+        self.leases.iter().map(|(id, lease)| (*id, lease.ttl))
+    }
+
+    /// The number of the lease that was granted last.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// No lease up to that number is granted again.
+    pub(super) fn skip_to(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
+    /// A lease from an earlier life, with its whole time before it.
+    pub(super) fn restore(&mut self, id: LeaseId, ttl: Duration, now: Instant) {
+        self.last = self.last.max(id.0);
+        self.drop_lease(id);
+        let deadline = now + ttl.min(MAX_TTL);
+        self.leases.insert(id, Lease { ttl, deadline, keys: BTreeSet::new() });
+        self.deadlines.insert((deadline, id));
+    }
+
+    /// Forgets a lease, not its keys.
+    pub(super) fn drop_lease(&mut self, id: LeaseId) {
+        self.remove(id);
     }
 
     fn renew(&mut self, id: LeaseId, now: Instant) -> Result<Duration> {
@@ -95,47 +124,48 @@ impl LeaseTable {
     }
 }
 
-#[async_trait]
-impl Leases for MemoryStore {
-    async fn grant(&self, ttl: Duration) -> Result<LeaseId> {
+impl Core {
+    pub(crate) fn grant(self: &Arc<Self>, ttl: Duration) -> LeaseId {
         let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
         // Without a runtime there is no task, and operations alone end leases.
         let runtime = Handle::try_current().ok();
-        let (lease, start) = self.shared.write(|state| {
+        let (lease, start) = self.write(|state| {
             let lease = state.leases.grant(ttl, Instant::now());
+            state.note(|| Entry::Grant { lease, ttl });
             let start = runtime.is_some() && !std::mem::replace(&mut state.leases.swept, true);
             (lease, start)
         });
         match runtime {
             Some(runtime) if start => {
-                let sweep = Sweep(Arc::downgrade(&self.shared));
-                runtime.spawn(sweep.run(Arc::clone(&self.shared.deadlines)));
+                let sweep = Sweep(Arc::downgrade(self));
+                runtime.spawn(sweep.run(Arc::clone(&self.deadlines)));
             }
-            _ => self.shared.deadlines.notify_one(),
+            _ => self.deadlines.notify_one(),
         }
-        Ok(lease)
+        lease
     }
 
-    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration> {
-        self.shared.write(|state| state.leases.renew(lease, Instant::now()))
+    pub(crate) fn keep_alive(&self, lease: LeaseId) -> Result<Duration> {
+        self.write(|state| state.leases.renew(lease, Instant::now()))
     }
 
-    async fn revoke(&self, lease: LeaseId) -> Result<()> {
-        self.shared.write(|state| {
+    pub(crate) fn revoke(&self, lease: LeaseId) -> Result<()> {
+        self.write(|state| {
             let keys = state.leases.remove(lease).ok_or(Error::LeaseNotFound { lease })?;
             state.delete(keys);
+            state.note(|| Entry::End { lease });
             Ok(())
         })
     }
 
-    async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
-        self.shared.read().leases.status(lease, Instant::now())
+    pub(crate) fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
+        self.read().leases.status(lease, Instant::now())
     }
 }
 
 /// The task that ends leases while there are any. If its runtime goes before the store, the next
 /// grant starts another one.
-struct Sweep(Weak<Shared>);
+struct Sweep(Weak<Core>);
 
 impl Sweep {
     async fn run(mut self, deadlines: Arc<Notify>) {

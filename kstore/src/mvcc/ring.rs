@@ -156,7 +156,7 @@ impl Group {
 /// Finds the watched ranges that a key lies in: by hash for keys and prefixes, one by one for
 /// other intervals.
 #[derive(Debug, Default)]
-pub(super) struct WatchIndex {
+pub(crate) struct WatchIndex {
     singles: BTreeMap<Bytes, Arc<Group>>,
     prefixes: BTreeMap<Bytes, Arc<Group>>,
     /// How many watched prefixes have each length.
@@ -171,7 +171,7 @@ impl WatchIndex {
     }
 
     #[cfg(test)]
-    pub(super) fn ring_length(&self, range: &KeyRange) -> usize {
+    pub(crate) fn ring_length(&self, range: &KeyRange) -> usize {
         let group = range.as_prefix().and_then(|prefix| self.prefixes.get(prefix));
         group.map_or(0, |group| group.ring.lock().commits.len())
     }

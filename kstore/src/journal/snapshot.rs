@@ -1,0 +1,128 @@
+//! Snapshots: what is durable, in a file of its own, so that the log before it can go.
+
+use std::sync::Arc;
+
+use kcore::random::Random;
+
+use super::codec;
+use super::disk::{Disk, DiskFile};
+use super::frame::{self, Link, SECTOR};
+use super::log::Position;
+use super::segment::{Header, Name, UNFINISHED, parse, snapshot_name};
+use crate::mvcc::{Core, Saved};
+use crate::{Error, Result};
+
+/// Records that are read under one lock.
+const PAGE: usize = 512;
+/// About how large the frames of a snapshot are, in bytes.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// A snapshot that is to be written: what it shows stays readable until it is done.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) core: Arc<Core>,
+    pub(super) cluster: u128,
+    pub(super) random: Random,
+    pub(super) saved: Saved,
+    pub(super) position: Position,
+}
+
+impl Job {
+    /// Writes it, unless `stopped` says so meanwhile, and removes what it replaces.
+    pub(super) fn run(self, stopped: impl Fn() -> bool) -> Result<()> {
+        let name = snapshot_name(self.saved.revision.0);
+        let written = self.write(&name, stopped);
+        self.core.unpin();
+        if !written? {
+            return Ok(());
+        }
+        self.remove_older()
+    }
+
+    /// False if it was stopped.
+    fn write(&self, name: &str, stopped: impl Fn() -> bool) -> Result<bool> {
+        let unfinished = format!("{name}{UNFINISHED}");
+        let failed = || Error::io(format!("write {}", self.disk.describe(name)));
+        let file = self.disk.create(&unfinished, 0).map_err(failed())?;
+        let header = Header {
+            cluster: self.cluster,
+            number: self.saved.revision.0,
+            salt: self.random.next_u64(),
+        };
+        file.write(0, &header.encode()).map_err(failed())?;
+        let mut writer = Writer::new(&*file, header.salt);
+        codec::encode_saved(&mut writer.payload, &self.saved);
+        codec::encode_position(&mut writer.payload, self.position.next, self.position.previous);
+        let (mut after, mut records) = (None, 0);
+        loop {
+            let page = self.core.page(after.as_deref(), self.saved.revision, PAGE);
+            for record in &page {
+                codec::encode_record(&mut writer.payload, record);
+                if writer.payload.len() >= FRAME_BYTES {
+                    writer.flush().map_err(failed())?;
+                }
+            }
+            records += page.len() as u64;
+            if stopped() {
+                return Ok(false);
+            }
+            match page.last() {
+                Some(last) => after = Some(last.key.clone()),
+                None => break,
+            }
+        }
+        codec::encode_finish(&mut writer.payload, records);
+        writer.flush().map_err(failed())?;
+        file.sync().map_err(failed())?;
+        // It has its name once it is whole (S12).
+        self.disk.rename(&unfinished, name).map_err(failed())?;
+        self.disk.sync().map_err(failed())?;
+        Ok(true)
+    }
+
+    /// Removes older snapshots, and the files of the log that nobody needs any more.
+    fn remove_older(&self) -> Result<()> {
+        let failed = || Error::io("remove what a snapshot replaces");
+        for name in self.disk.list().map_err(failed())? {
+            let old = match parse(&name) {
+                Some(Name::Log(number)) => number < self.position.segment,
+                Some(Name::Snapshot(revision)) => revision < self.saved.revision.0,
+                _ => false,
+            };
+            if old {
+                self.disk.remove(&name).map_err(failed())?;
+            }
+        }
+        self.disk.sync().map_err(failed())
+    }
+}
+
+/// Writes the frames of a snapshot one behind another.
+struct Writer<'a> {
+    file: &'a dyn DiskFile,
+    salt: u64,
+    at: u64,
+    number: u64,
+    previous: u32,
+    payload: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(file: &'a dyn DiskFile, salt: u64) -> Self {
+        let (payload, buffer) = (Vec::new(), Vec::new());
+        Self { file, salt, at: SECTOR as u64, number: 0, previous: 0, payload, buffer }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let link = Link { number: self.number, previous: self.previous, salt: self.salt };
+        self.buffer.clear();
+        self.previous = frame::encode(&mut self.buffer, &self.payload, link);
+        self.file.write(self.at, &self.buffer)?;
+        self.at += self.buffer.len() as u64;
+        self.number += 1;
+        self.payload.clear();
+        Ok(())
+    }
+}

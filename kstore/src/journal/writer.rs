@@ -1,0 +1,107 @@
+//! Who makes what happened durable: one at a time.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::log::Log;
+use super::queue::{Batch, Queue};
+use super::snapshot::Job;
+use crate::mvcc::Core;
+use crate::{Error, Result};
+
+/// The only writer of a log.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) log: Log,
+    pub(super) core: Arc<Core>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) snapshot_bytes: u64,
+    /// Writes snapshots in this thread, one at a time.
+    pub(super) inline: bool,
+    pub(super) saving: Option<JoinHandle<Result<()>>>,
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty, or broken.
+    pub(super) fn run(mut self) {
+        while let Some(batch) = self.queue.wait_next() {
+            if !self.commit(batch) {
+                break;
+            }
+        }
+        if let Some(saving) = self.saving.take() {
+            // It stops by itself: the queue is closed or broken.
+            let _ = saving.join();
+        }
+    }
+
+    /// Makes everything that waits durable, in the caller's own thread.
+    pub(super) fn drain(&mut self) {
+        while let Some(batch) = self.queue.try_next() {
+            if !self.commit(batch) {
+                break;
+            }
+        }
+    }
+
+    /// Makes a batch durable, and only then shows it (S1, S2). False if nothing will be durable
+    /// any more: a sync that failed is not tried again, as a second one can lie (S9).
+    fn commit(&mut self, batch: Batch) -> bool {
+        if !batch.entries.is_empty() {
+            if let Err(error) = self.log.append(&batch.entries) {
+                self.queue.fail(Error::unavailable(error));
+                return false;
+            }
+            self.core.settle(batch.newest);
+            self.queue.settled(batch.count);
+        }
+        // The current file is nearly empty when the next one is made, so what was taken in before
+        // somebody is told that the disk is full has its place.
+        let prepared = self.log.prepare();
+        if let Err(error) = &prepared {
+            tracing::warn!(%error, "the log's next file cannot be made: writes are refused");
+        }
+        self.queue.set_full(prepared.err());
+        self.save_if_due();
+        true
+    }
+
+    fn save_if_due(&mut self) {
+        if self.saving.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(saving) = self.saving.take()
+            && let Ok(Err(error)) = saving.join()
+        {
+            tracing::warn!(%error, "a snapshot was not made; the log goes on growing");
+        }
+        let due = self.log.grown >= self.snapshot_bytes.max(self.core.status().bytes);
+        if !due || self.saving.is_some() {
+            return;
+        }
+        self.log.grown = 0;
+        let job = Job {
+            disk: Arc::clone(&self.log.disk),
+            core: Arc::clone(&self.core),
+            cluster: self.log.cluster,
+            random: self.log.random.fork(),
+            // Nothing is settled between this and the batch that was settled last.
+            saved: self.core.pin(),
+            position: self.log.position(),
+        };
+        if self.inline {
+            if let Err(error) = job.run(|| false) {
+                tracing::warn!(%error, "a snapshot was not made; the log goes on growing");
+            }
+            return;
+        }
+        let queue = Arc::clone(&self.queue);
+        let stopped = move || queue.is_closed() || queue.check().is_err();
+        let thread = std::thread::Builder::new().name("kstore-snapshot".to_owned());
+        match thread.spawn(move || job.run(stopped)) {
+            Ok(saving) => self.saving = Some(saving),
+            Err(error) => {
+                self.core.unpin();
+                tracing::warn!(%error, "a snapshot was not begun; the log goes on growing");
+            }
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! The journal passes the suite on a real and on a simulated disk, and survives what it must.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say counts"
+)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::random::Random;
+use kstore::conformance::{Capabilities, suite};
+use kstore::journal::disk::{Disk, DiskFile};
+use kstore::journal::simulated::{Keep, SimulatedDisk};
+use kstore::{
+    Error, JournalOptions, JournalStore, KeyRange, MemoryOptions, Op, RangeOptions, Record,
+    Revision, Store, StoreExt, Txn,
+};
+use parking_lot::Mutex;
+
+const QUOTA: u64 = 1 << 20;
+const BACKLOG: usize = 256;
+const MAX_VALUE: usize = 128 << 10;
+
+fn capabilities() -> Capabilities {
+    Capabilities::default().leases().quota(QUOTA).watch_backlog(BACKLOG).max_value_bytes(MAX_VALUE)
+}
+
+fn options() -> JournalOptions {
+    let memory = MemoryOptions::default()
+        .quota_bytes(QUOTA)
+        .watch_backlog(BACKLOG)
+        .max_value_bytes(MAX_VALUE);
+    JournalOptions::default().memory(memory).segment_bytes(1 << 20).snapshot_bytes(2 << 20)
+}
+
+fn in_directory() -> (tempfile::TempDir, JournalStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = JournalStore::with(directory.path().join("journal"), options()).unwrap();
+    (directory, store)
+}
+
+fn simulated() -> JournalStore {
+    JournalStore::on(SimulatedDisk::new(), options().random(Random::seeded(1)).inline()).unwrap()
+}
+
+suite!(journal_store, capabilities(), || async { in_directory() });
+suite!(boxed_journal, capabilities(), || async {
+    let (guard, store) = in_directory();
+    (guard, Box::new(store) as Box<dyn Store>)
+});
+suite!(simulated_journal, capabilities().virtual_time(), || async { ((), simulated()) });
+suite!(shared_journal, capabilities().virtual_time(), || async {
+    ((), Arc::new(simulated()) as Arc<dyn Store>)
+});
+
+/// What a store holds, in full.
+fn contents(store: &JournalStore) -> (Revision, Vec<Record>) {
+    // Reads never wait.
+    let page = store.range(KeyRange::all(), RangeOptions::default());
+    let page = futures::FutureExt::now_or_never(page).unwrap().unwrap();
+    (page.revision, page.records)
+}
+
+/// One step of a recorded trace.
+async fn step(store: &JournalStore, random: &Random) {
+    let key = || format!("k{}", random.below(12));
+    let length = random.below(1200);
+    let value = vec![u8::try_from(random.below(256)).unwrap(); usize::try_from(length).unwrap()];
+    match random.below(10) {
+        0 => drop(store.delete(key()).await.unwrap()),
+        1 => {
+            let txn = Txn::default().and_then(Op::put("a", value)).and_then(Op::delete(key()));
+            store.txn(txn).await.unwrap();
+        }
+        2 => {
+            let at = store.status().await.unwrap().revision;
+            store.compact(at).await.unwrap();
+        }
+        _ => drop(store.put(key(), value).await.unwrap()),
+    }
+}
+
+/// What a trace has promised, and what each of its revisions holds.
+#[derive(Default)]
+struct Oracle {
+    promised: AtomicU64,
+    shown: Mutex<BTreeMap<u64, Vec<Record>>>,
+    tried: AtomicU64,
+}
+
+impl Oracle {
+    /// S1, S2, S3, S12: what is opened after a power cut is the state of one revision, and not an
+    /// older one than was promised.
+    fn check(&self, disk: &SimulatedDisk, options: &JournalOptions) {
+        let promised = self.promised.load(Ordering::Relaxed);
+        for keep in Keep::ALL {
+            let cut = disk.after_power_cut(keep);
+            let store = match JournalStore::on(cut, options.clone()) {
+                Ok(store) => store,
+                Err(error) => panic!("after a power cut that keeps {keep:?}: {error}"),
+            };
+            let (revision, records) = contents(&store);
+            assert!(
+                revision.0 >= promised,
+                "{keep:?}: {promised} was promised, {revision} is left"
+            );
+            // The step that was cut may be there as a whole.
+            if let Some(expected) = self.shown.lock().get(&revision.0) {
+                assert_eq!(records, *expected, "{keep:?} at {revision}");
+            }
+            assert!(revision.0 <= promised + 1, "{keep:?}: {revision} was never begun");
+            self.tried.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn count(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Runs a trace on a disk that a bug may be planted in, and cuts the power before each of its
+/// operations. Returns how many cuts were tried.
+fn enumerate<D: Disk>(seed: u64, steps: u64, plant: impl FnOnce(SimulatedDisk) -> D) -> u64 {
+    let options = JournalOptions::default()
+        .segment_bytes(16 << 10)
+        .snapshot_bytes(12 << 10)
+        .random(Random::seeded(seed))
+        .inline();
+    let (disk, oracle) = (SimulatedDisk::new(), Arc::new(Oracle::default()));
+    oracle.promised.store(Revision::FIRST.0, Ordering::Relaxed);
+    disk.on_change({
+        let (oracle, options) = (Arc::clone(&oracle), options.clone());
+        move |disk| oracle.check(disk, &options)
+    });
+    let store = JournalStore::on(plant(disk.clone()), options.clone()).unwrap();
+    let random = Random::seeded(seed);
+    for _ in 0..steps {
+        futures::executor::block_on(step(&store, &random));
+        let (revision, records) = contents(&store);
+        oracle.shown.lock().insert(revision.0, records);
+        oracle.promised.store(revision.0, Ordering::Relaxed);
+    }
+    drop(store);
+    oracle.check(&disk, &options);
+    oracle.tried.load(Ordering::Relaxed)
+}
+
+/// S1, S12: every point at which power can go, with every rule for what is kept.
+#[test]
+fn no_power_cut_loses_what_was_promised() {
+    let (traces, steps) = (count("KUBRICK_CRASH_TRACES", 20), count("KUBRICK_CRASH_STEPS", 100));
+    let tried: u64 = (0..traces).map(|seed| enumerate(seed, steps, |disk| disk)).sum();
+    println!("{tried} power cuts over {traces} traces of {steps} operations");
+    assert!(tried > 1000);
+}
+
+/// What a careless journal forgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgets {
+    /// To sync files: it replies before the sync.
+    Files,
+    /// To sync the directory after it made or renamed something.
+    Directory,
+    /// To sync a file before it is given its name.
+    Snapshots,
+}
+
+/// A disk on which something is not done that was asked for.
+#[derive(Debug)]
+struct Careless {
+    disk: SimulatedDisk,
+    forgets: Forgets,
+}
+
+#[derive(Debug)]
+struct CarelessFile {
+    file: Box<dyn DiskFile>,
+    syncs: bool,
+}
+
+impl Careless {
+    fn file(&self, name: &str, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let syncs = match self.forgets {
+            Forgets::Files => false,
+            Forgets::Directory => true,
+            Forgets::Snapshots => !name.starts_with("snapshot"),
+        };
+        Box::new(CarelessFile { file, syncs })
+    }
+}
+
+impl Disk for Careless {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(name, self.disk.open(name)?))
+    }
+    fn create(&self, name: &str, length: u64) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(name, self.disk.create(name, length)?))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.forgets == Forgets::Directory { Ok(()) } else { self.disk.sync() }
+    }
+    fn describe(&self, name: &str) -> String {
+        self.disk.describe(name)
+    }
+}
+
+impl DiskFile for CarelessFile {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        self.file.read()
+    }
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write(offset, bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.syncs { self.file.sync() } else { Ok(()) }
+    }
+}
+
+/// The enumeration finds what it is for.
+#[test]
+fn planted_bugs_are_caught() {
+    for forgets in [Forgets::Files, Forgets::Directory, Forgets::Snapshots] {
+        let run = move || enumerate(1, 60, |disk| Careless { disk, forgets });
+        let caught = std::panic::catch_unwind(run);
+        assert!(caught.is_err(), "a journal that forgets {forgets:?} was not caught");
+    }
+}
+
+/// S8: a full disk refuses what needs room, loses nothing, and goes on when there is room again.
+#[tokio::test]
+async fn a_full_disk_refuses_writes_until_there_is_room() {
+    let disk = SimulatedDisk::new();
+    let options = JournalOptions::default().segment_bytes(64 << 10).inline();
+    let store = JournalStore::on(disk.clone(), options.clone()).unwrap();
+    disk.set_room(Some(0));
+    let (mut written, mut refused) = (0, None);
+    for n in 0..1000 {
+        match store.put(format!("k{n}"), vec![7; 1000]).await {
+            Ok(_) => written += 1,
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.unwrap();
+    assert!(refused.to_string().contains("free space on its disk"), "{refused}");
+    assert!(!refused.is_ambiguous(), "nothing was done");
+    assert_eq!(store.status().await.unwrap().keys, written, "reads go on");
+    store.delete("k0").await.unwrap();
+    store.compact(store.status().await.unwrap().revision).await.unwrap();
+    disk.set_room(None);
+    store.put("more", "1").await.unwrap();
+    drop(store);
+    let store = JournalStore::on(disk.after_power_cut(Keep::Nothing), options).unwrap();
+    assert_eq!(store.status().await.unwrap().keys, written);
+}
+
+/// Set in the child that is killed: where its journal is.
+const CHILD: &str = "KUBRICK_JOURNAL_CHILD";
+
+/// Not a test of its own: the child of the next one, which writes until it is killed and says
+/// what it was promised.
+#[test]
+fn child_that_is_killed() {
+    let Some(directory) = std::env::var_os(CHILD) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let store = JournalStore::with(directory, options()).unwrap();
+    runtime.block_on(async {
+        let writers = (0..8).map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in 0..u64::MAX {
+                    let value = format!("{writer}.{n}");
+                    store.put(format!("k{writer}"), value.clone()).await.unwrap();
+                    println!("promised {value}");
+                }
+            })
+        });
+        futures::future::join_all(writers).await;
+    });
+}
+
+/// S1: a process that is killed loses nothing that it promised.
+#[test]
+fn a_killed_process_loses_nothing_it_promised() {
+    use std::io::BufRead as _;
+    let directory = tempfile::tempdir().unwrap();
+    let kills = count("KUBRICK_KILLS", 10);
+    let mut promised: BTreeMap<String, u64> = BTreeMap::new();
+    for kill in 0..kills {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_is_killed", "--nocapture"])
+            .env(CHILD, directory.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = 0;
+        for line in lines {
+            let Ok(line) = line else { break };
+            let Some((_, value)) = line.split_once("promised ") else { continue };
+            let Some((writer, n)) = value.split_once('.') else { continue };
+            // The last line may have been cut.
+            if let Ok(n) = n.parse() {
+                promised.insert(format!("k{writer}"), n);
+            }
+            seen += 1;
+            if seen == 50 + 20 * kill {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let store = JournalStore::with(directory.path(), options()).unwrap();
+        let found: BTreeMap<String, u64> = contents(&store)
+            .1
+            .into_iter()
+            .map(|record| {
+                let value = String::from_utf8(record.value.bytes.to_vec()).unwrap();
+                let (_, n) = value.split_once('.').unwrap();
+                (String::from_utf8(record.key.to_vec()).unwrap(), n.parse().unwrap())
+            })
+            .collect();
+        for (key, n) in &promised {
+            assert!(found.get(key).is_some_and(|found| found >= n), "{key}: {n} was promised");
+        }
+        // Each child begins with nothing promised, over what its predecessor left.
+        promised.clear();
+    }
+    println!("{kills} processes killed, nothing lost");
+}
+
+/// S10: every byte of the log with one bit flipped is refused, or was never a promise.
+#[test]
+fn no_flipped_bit_goes_unnoticed() {
+    let options = JournalOptions::default().segment_bytes(4096).random(Random::seeded(1)).inline();
+    let disk = SimulatedDisk::new();
+    let store = JournalStore::on(disk.clone(), options.clone()).unwrap();
+    for n in 0..4 {
+        futures::executor::block_on(store.put(format!("k{n}"), vec![0; 300])).unwrap();
+    }
+    let expected = contents(&store);
+    drop(store);
+    let name = "log-00000000000000000001";
+    let (mut refused, mut harmless) = (0, 0);
+    for byte in 0..disk.length(name).unwrap() {
+        let flipped = disk.with_flipped_bit(name, byte, u8::try_from(byte % 8).unwrap());
+        match JournalStore::on(flipped, options.clone()) {
+            Ok(store) => {
+                assert_eq!(contents(&store), expected, "byte {byte} was lost in silence");
+                harmless += 1;
+            }
+            Err(Error::Damaged { file, .. }) => {
+                assert_eq!(file, name);
+                refused += 1;
+            }
+            Err(error) => panic!("byte {byte}: {error}"),
+        }
+    }
+    println!("{refused} flipped bits refused, {harmless} where nothing was promised");
+    assert!(refused > 2048, "{refused}");
+}
+
+/// S2: what is not synced is shown to nobody.
+#[tokio::test]
+async fn nothing_is_shown_before_it_is_synced() {
+    let disk = SimulatedDisk::new();
+    let store = JournalStore::on(disk.clone(), options()).unwrap();
+    store.put("a", "1").await.unwrap();
+    let mut watch = store.watch(KeyRange::all(), Default::default()).await.unwrap();
+    disk.hold_syncs();
+    let (writer, second) = (store.clone(), store.clone());
+    let write = tokio::spawn(async move { writer.put("a", "2").await });
+    // A transaction that reads what is not durable waits for it, too.
+    let read = tokio::spawn(async move {
+        second.txn(Txn::default().and_then(Op::range(KeyRange::all(), Default::default()))).await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!write.is_finished());
+    assert_eq!(store.get("a").await.unwrap().unwrap().value.bytes, "1");
+    assert_eq!(store.status().await.unwrap().revision, Revision(2));
+    let told = futures::FutureExt::now_or_never(futures::StreamExt::next(&mut watch));
+    assert!(told.is_none(), "{told:?}");
+    disk.release_syncs();
+    assert_eq!(write.await.unwrap().unwrap(), Revision(3));
+    assert_eq!(store.get("a").await.unwrap().unwrap().value.bytes, "2");
+    assert!(futures::StreamExt::next(&mut watch).await.unwrap().is_ok());
+    read.await.unwrap().unwrap();
+}
+
+/// S9: a sync that failed is never tried again; what is durable can still be read.
+#[tokio::test]
+async fn a_failed_sync_ends_all_writing() {
+    let disk = SimulatedDisk::new();
+    let store = JournalStore::on(disk.clone(), options()).unwrap();
+    store.put("a", "1").await.unwrap();
+    disk.fail_after(1);
+    let failed = store.put("a", "2").await.unwrap_err();
+    assert!(failed.is_ambiguous(), "{failed}");
+    assert!(store.put("b", "3").await.unwrap_err().is_ambiguous());
+    let record = store.get("a").await.unwrap().unwrap();
+    assert_eq!(record.value.bytes, "1", "S2: nobody is shown what may be lost");
+    drop(store);
+    let store = JournalStore::on(disk.after_power_cut(Keep::Nothing), options()).unwrap();
+    assert_eq!(store.get("a").await.unwrap().unwrap().value.bytes, "1");
+}
+
+#[tokio::test]
+async fn a_second_opener_and_foreign_files_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = JournalStore::open(directory.path()).unwrap();
+    let second = JournalStore::open(directory.path()).unwrap_err();
+    assert!(matches!(&second, Error::InUse { place } if place.contains("tmp")), "{second}");
+    drop(store);
+    std::fs::write(directory.path().join("notes.txt"), "mine").unwrap();
+    let foreign = JournalStore::open(directory.path()).unwrap_err();
+    assert!(foreign.to_string().contains("notes.txt"), "{foreign}");
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || JournalStore::with(directory.path(), options()).unwrap();
+    let store = open();
+    let lease = store.leases().unwrap().grant(std::time::Duration::from_secs(600)).await.unwrap();
+    let held = Txn::default().and_then(Op::put_with_lease("held", "1", lease));
+    store.txn(held).await.unwrap();
+    for n in 0..2000 {
+        store.put(format!("k{}", n % 50), vec![7; 2000]).await.unwrap();
+        if n % 100 == 0 {
+            store.compact(store.status().await.unwrap().revision).await.unwrap();
+        }
+    }
+    store.delete("k7").await.unwrap();
+    let before = contents(&store);
+    drop(store);
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
+    let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
+    assert!(files.len() < 8, "S8: what a snapshot replaces is removed: {names:?}");
+    let store = open();
+    assert_eq!(contents(&store), before);
+    let left = store.leases().unwrap().time_to_live(lease).await.unwrap();
+    assert_eq!(left.keys, ["held"]);
+    // S3: no revision comes twice.
+    assert_eq!(store.put("new", "1").await.unwrap(), before.0.next());
+    store.leases().unwrap().revoke(lease).await.unwrap();
+    drop(store);
+    assert!(open().get("held").await.unwrap().is_none());
+}
