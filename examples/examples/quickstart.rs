@@ -20,7 +20,7 @@ use knet::{ServiceRouter, UserspaceProgrammer};
 use knode::process::ProcessRuntime;
 use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
-use kstore::MemoryStore;
+use kstore::JournalStore;
 use kubrick_examples::program::{asked_to_stop, process_runtime, start};
 use kubrick_examples::tour::Tour;
 use tokio::time::Instant;
@@ -85,7 +85,8 @@ async fn cluster(
     let options = ServerOptions::default()
         .service_cidr(SERVICE_CIDR.parse()?)
         .loopback_pod_cidr(POD_CIDR.parse()?);
-    let api = ApiServer::with(MemoryStore::new(), options);
+    let store = JournalStore::open(directory.join("store"))?;
+    let api = ApiServer::with(store, options);
     api.advertise(listener.address()).await?;
     let client = |identity: Identity| -> DynClient { Arc::new(api.client(identity)) };
     let component = |name: &str| client(Identity::component(name));

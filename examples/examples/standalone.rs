@@ -1,7 +1,8 @@
 //! A server to use with kubectl: `standalone --data-dir D --listen 127.0.0.1:16443`.
 //!
-//! A control plane and one node in one process. Pods are processes of this machine: the image
-//! `host` runs their commands from its `PATH`.
+//! A control plane and one node in one process. Its state is in a journal, so it survives being
+//! killed, and its pods do too: they are processes of this machine. The image `host` runs their
+//! commands from its `PATH`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use knet::{ServiceRouter, UserspaceProgrammer};
 use knode::server::{Identity as ServingIdentity, Listener as NodeListener, Tls};
 use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
-use kstore::MemoryStore;
+use kstore::JournalStore;
 use kubrick_examples::program::{asked_to_stop, process_runtime, start};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -90,7 +91,8 @@ async fn run() -> anyhow::Result<()> {
         .loopback_pod_cidr(arguments.pod_cidr.parse()?)
         .nodes(HttpsNodes::new(&ca, now)?)
         .node_addresses([AddressType::InternalIp]);
-    let api = ApiServer::with(MemoryStore::new(), options);
+    let store = JournalStore::open(directory.join("store"))?;
+    let api = ApiServer::with(store, options);
     api.advertise(listener.address()).await?;
     let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
     let path = directory.join("kubeconfig");
