@@ -6,6 +6,9 @@ pub mod auth;
 mod bootstrap;
 mod cache;
 mod client;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 mod loopback;
 mod metrics;

@@ -13,8 +13,12 @@ use crate::server::Result;
 
 /// Bytes a body may have (O1).
 const MAX_BODY: usize = 3 << 20;
-/// Nodes and depth a YAML body may expand to (O1): an alias counts each time.
+/// Nodes a YAML body may expand to (O1): an alias counts each time.
 const MAX_YAML_NODES: usize = 250_000;
+/// The deepest nesting of a YAML body (O1).
+const MAX_YAML_DEPTH: usize = 100;
+/// The stack that parsing one takes at most, in bytes.
+const YAML_STACK: usize = 16 << 20;
 
 /// Reads a body whole.
 pub(super) async fn read(mut body: RequestBody) -> Result<Bytes> {
@@ -86,15 +90,27 @@ fn unsupported(accepted: &[&str]) -> Status {
     )
 }
 
+/// Parses on a stack of its own: a level of nesting takes tens of kilobytes where nothing is
+/// optimized, and the stack of whoever serves the request may be nearly used up.
+fn parse_yaml(text: &str) -> std::result::Result<serde_json::Value, String> {
+    let parse = || {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_depth: MAX_YAML_DEPTH },
+        };
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(YAML_STACK);
+        let parsing = thread.spawn_scoped(scope, parse).map_err(|error| error.to_string())?;
+        parsing.join().unwrap_or_else(|_| Err("the document cannot be read".to_owned()))
+    })
+}
+
 fn yaml(body: &[u8]) -> Result<Bytes> {
     let bad =
         |error: String| Status::bad_request(format!("error converting YAML to JSON: {error}"));
     let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MAX_YAML_NODES, max_depth: 100 },
-    };
-    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| bad(error.to_string()))?;
+    let value = parse_yaml(text).map_err(bad)?;
     let json = serde_json::to_vec(&value).map_err(|error| bad(error.to_string()))?;
     Ok(json.into())
 }
