@@ -48,9 +48,9 @@ async fn serve() -> anyhow::Result<()> {
     let ready = Arc::new(AtomicBool::new(true));
     let graceful = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
+        let stream = kcore::select! {
             _ = asked.recv() => break,
+            accepted = listener.accept() => accepted?.0,
         };
         let ready = Arc::clone(&ready);
         let service = service_fn(move |request| {

@@ -7,6 +7,9 @@ mod bootstrap;
 mod cache;
 mod client;
 mod fields;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 mod loopback;
 mod metrics;

@@ -19,6 +19,9 @@ pub mod component;
 mod error;
 #[cfg(feature = "api")]
 pub mod event;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "api")]
 pub mod informer;
 #[cfg(feature = "api")]

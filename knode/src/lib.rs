@@ -32,6 +32,9 @@ pub mod conformance;
 pub mod env;
 mod error;
 pub mod fake;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hooks;
 pub mod logs;
 pub mod pod;

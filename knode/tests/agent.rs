@@ -366,3 +366,22 @@ async fn a_pod_past_its_deadline_fails() {
     let left = cluster.runtime.containers().list(ContainerFilter::default()).await.unwrap();
     assert!(left.iter().all(|it| it.state == ContainerState::Exited), "{left:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_image_is_run_even_by_a_pod_that_restarts_nothing() {
+    let cluster = Cluster::new(Options::default());
+    let _node = cluster.start();
+    let spec = json!({ "restartPolicy": "Never", "containers": [plain("main", "web:1")] });
+    cluster.create("web", spec).await;
+    cluster.wait("web", |pod| holds(pod, "Ready")).await;
+    let image = json!({ "spec": { "containers": [plain("main", "web:2")] } });
+    cluster.patch::<Pod>("web", image).await;
+    let again = |pod: &Pod| holds(pod, "Ready") && container(pod, "main")["restartCount"] == 1;
+    let pod = cluster.wait("web", again).await;
+    assert_eq!((phase(&pod), &container(&pod, "main")["image"]), ("Running", &json!("web:2")));
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(phase(&*cluster.pod("web").await), "Running");
+    let events = cluster.events("web").await;
+    let told = "Killing: Container main definition changed, will be restarted";
+    assert!(events.iter().any(|event| event == told), "{events:?}");
+}

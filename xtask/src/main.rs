@@ -1,6 +1,7 @@
 //! The chores of this workspace: `cargo xtask test | verify | fix | bench [AREA]`.
 
 mod bench;
+mod features;
 mod run;
 mod tools;
 
@@ -9,7 +10,7 @@ use anyhow::bail;
 const USAGE: &str = "usage: cargo xtask <test|verify|fix|bench [area]>
 
   test    everything that must hold, with the real programs it needs
-  verify  formatting, lints, documentation; writes nothing
+  verify  formatting, lints, each feature alone, documentation; writes nothing
   fix     formatting and what lints can mend themselves
   bench   measures, prints tables and writes target/bench/*.json";
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::tools;
+use crate::{features, tools};
 
 /// The examples that run by themselves and end, and their arguments.
 const EXAMPLES: [(&str, &[&str]); 7] = [
@@ -47,16 +47,17 @@ pub(crate) fn test(more: &[&str]) -> anyhow::Result<()> {
     cargo(&arguments, &environment)
 }
 
-/// Formatting, lints and documentation. Writes nothing but build output.
+/// Formatting, lints, features and documentation. Writes nothing but build output.
 pub(crate) fn verify() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     let lints = ["--", "-D", "warnings"];
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features"];
     cargo(&[&clippy[..], &lints[..]].concat(), &[])?;
-    // What a user gets who takes a crate as it is, and kcore without the API.
+    // What a user gets who takes a crate as it is, kcore without the API, each feature alone.
     cargo(&[&["clippy", "--workspace"][..], &lints[..]].concat(), &[])?;
     let bare = ["clippy", "--package", "kcore", "--no-default-features"];
     cargo(&[&bare[..], &lints[..]].concat(), &[])?;
+    features::check()?;
     let strict = [("RUSTDOCFLAGS", "-D warnings")];
     cargo(&["doc", "--workspace", "--all-features", "--no-deps"], &strict)
 }

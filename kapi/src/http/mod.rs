@@ -3,6 +3,8 @@
 mod body;
 mod discovery;
 mod document;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod health;
 mod log;
 mod manager;

@@ -147,7 +147,10 @@ fn main_containers_restart_as_the_policy_says() {
 
 #[test]
 fn a_containers_own_rules_come_before_its_policy_and_that_before_the_pods() {
-    let rule = |operator: &str, values: &[i32]| json!([{"action": "Restart", "exitCodes": {"operator": operator, "values": values}}]);
+    let rule = |operator: &str, values: &[i32]| {
+        let codes = json!({"operator": operator, "values": values});
+        json!([{"action": "Restart", "exitCodes": codes}])
+    };
     let table = [
         // The pod's policy, the container's, its rules; which of 0, 1, 42 are run again.
         ("Never", None, Some(rule("In", &[42])), [false, false, true]),

@@ -8,6 +8,8 @@
 //! `exec`, `attach` and `portForward` are not served: runtimes have no interactive sessions yet.
 
 pub mod auth;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod health;
 mod listener;
 mod logs;
