@@ -15,8 +15,11 @@ const ROOM: usize = SECTOR - 1;
 /// The first byte of every sector that was written.
 const STAMP: u8 = 0xA5;
 const MAGIC: u32 = u32::from_le_bytes(*b"KJF1");
-/// Magic, length, number, the check of the frame before, the own check.
-const HEADER: usize = 4 + 4 + 8 + 4 + 4;
+/// Magic, length, number, the check of the frame before, the check of these, the check of all.
+const HEADER: usize = 4 + 4 + 8 + 4 + 4 + 4;
+/// Where the check of the header is, and that of the whole frame.
+const HEADER_CHECK: usize = 20;
+const CHECK: usize = 24;
 
 /// Where a frame stands in the chain of all frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +74,10 @@ pub(super) fn encode(out: &mut Vec<u8>, payload: &[u8], link: Link) -> u32 {
     header[4..8].copy_from_slice(&length.to_le_bytes());
     header[8..16].copy_from_slice(&link.number.to_le_bytes());
     header[16..20].copy_from_slice(&link.previous.to_le_bytes());
-    let check = check(&header[..20], payload, link.salt);
-    header[20..24].copy_from_slice(&check.to_le_bytes());
+    let own = check(&header[..HEADER_CHECK], &[], link.salt);
+    header[HEADER_CHECK..CHECK].copy_from_slice(&own.to_le_bytes());
+    let check = check(&header[..CHECK], payload, link.salt);
+    header[CHECK..].copy_from_slice(&check.to_le_bytes());
     let start = out.len();
     out.reserve(sectors(payload.len()) * SECTOR);
     let first = payload.len().min(ROOM - HEADER);
@@ -96,11 +101,16 @@ pub(super) fn decode(bytes: &[u8], salt: u64) -> Found {
     if first[0] != STAMP {
         return Found::Damaged("a sector does not begin with its stamp");
     }
-    let word = |at: usize| u32::from_le_bytes(first[at..at + 4].try_into().unwrap_or_default());
-    if word(1) != MAGIC {
+    let header = &first[1..=HEADER];
+    let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
+    if word(0) != MAGIC {
         return Found::Damaged("no frame begins here");
     }
-    let length = word(5) as usize;
+    // Before the length is believed: a wrong one would make what follows look unwritten.
+    if check(&header[..HEADER_CHECK], &[], salt) != word(HEADER_CHECK) {
+        return Found::Damaged("the check of a frame's beginning does not fit");
+    }
+    let length = word(4) as usize;
     let count = sectors(length);
     if length > MAX_FRAME_BYTES || bytes.len() / SECTOR < count {
         return Found::Damaged("a frame is longer than its file");
@@ -120,9 +130,9 @@ pub(super) fn decode(bytes: &[u8], salt: u64) -> Found {
         return Found::Torn;
     }
     let number = u64::from_le_bytes(data[8..16].try_into().unwrap_or_default());
-    let (previous, known) = (word(17), word(21));
+    let (previous, known) = (word(16), word(CHECK));
     let payload = data[HEADER..HEADER + length].to_vec();
-    if check(&data[..20], &payload, salt) != known {
+    if check(&data[..CHECK], &payload, salt) != known {
         return Found::Damaged("the check does not fit");
     }
     // What fills the last sector is checked too, so that no flipped bit goes unnoticed.
