@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -29,6 +29,25 @@ pub struct Server {
     child: Child,
     dir: tempfile::TempDir,
     kubectl: String,
+    pods: u8,
+}
+
+/// Starts the server, and waits until it has its address.
+fn spawn(dir: &Path, pods: u8) -> Child {
+    let mut child = Command::new(standalone())
+        .arg("--data-dir")
+        .arg(dir)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(["--pod-cidr", &format!("127.{pods}.0.0/16")])
+        .args(["--service-cidr", &format!("127.{}.0.0/16", pods + 1)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The path of the kubeconfig is printed once the address is taken.
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("kubeconfig: "), "{line}");
+    child
 }
 
 /// Each server has ranges of its own.
@@ -39,22 +58,22 @@ impl Server {
         let kubectl = kubectl()?;
         let dir = tempfile::tempdir().unwrap();
         let pods = 100 + 2 * SERVERS.fetch_add(1, Ordering::Relaxed);
-        let mut child = Command::new(standalone())
-            .arg("--data-dir")
-            .arg(dir.path())
-            .args(["--listen", "127.0.0.1:0"])
-            .args(["--pod-cidr", &format!("127.{pods}.0.0/16")])
-            .args(["--service-cidr", &format!("127.{}.0.0/16", pods + 1)])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // The path of the kubeconfig is printed once the address is taken.
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("kubeconfig: "), "{line}");
-        let this = Self { child, dir, kubectl };
+        let child = spawn(dir.path(), pods);
+        let this = Self { child, dir, kubectl, pods };
         this.run(&["get", "--raw", "/readyz"]);
         Some(this)
+    }
+
+    /// Ends the server as nobody can prepare for.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again over what it left, at another port.
+    pub fn restart(&mut self) {
+        self.child = spawn(self.dir.path(), self.pods);
+        self.run(&["get", "--raw", "/readyz"]);
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

@@ -155,7 +155,11 @@ pub(super) async fn work(shared: Arc<Shared>, stop: StopToken) {
 /// namespace is on its way out. Trying again settles it.
 fn is_usual(error: &(dyn std::error::Error + 'static)) -> bool {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    let mut answers = chain.filter_map(|error| error.downcast_ref::<kcore::Error>());
+    let mut answers = chain.filter_map(|error| match error.downcast_ref::<crate::Error>() {
+        // It is transparent: the chain has what is below the answer.
+        Some(crate::Error::Api(answer)) => Some(answer),
+        _ => error.downcast_ref::<kcore::Error>(),
+    });
     answers.any(|error| error.is_conflict() || is_namespace_terminating(error))
 }
 
