@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Binding, Endpoints, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::IPAddress;
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kapi::auth::Identity;
 use kapi::{ApiServer, ServerOptions};
 use kcore::client::{Api, DeleteOptions, DynClient, ListOptions, Patch};
@@ -178,6 +179,27 @@ async fn eviction_respects_the_budget() {
     assert!(pods.get("a").await.unwrap_err().is_not_found());
     let spent = budgets.get("b").await.unwrap();
     assert_eq!(spent.status.as_ref().unwrap().disruptions_allowed, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_may_evict_need_not_be_allowed_to_read_or_delete() {
+    let server = ApiServer::new(MemoryStore::new());
+    let admin: DynClient = Arc::new(server.client(Identity::admin()));
+    let role = json!({"metadata": {"name": "evictor"}, "rules": [
+        {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]}]});
+    let binding = json!({"metadata": {"name": "evictor"}, "roleRef": {"kind": "ClusterRole",
+        "apiGroup": "rbac.authorization.k8s.io", "name": "evictor"},
+        "subjects": [{"kind": "User", "name": "evictor"}]});
+    Api::<ClusterRole>::all(Arc::clone(&admin)).create(object(role)).await.unwrap();
+    Api::<ClusterRoleBinding>::all(Arc::clone(&admin)).create(object(binding)).await.unwrap();
+    api::<Pod>(&admin).create(pod("a")).await.unwrap();
+    let evictor = Identity::user("evictor", [] as [String; 0]);
+    let pods = api::<Pod>(&(Arc::new(server.client(evictor)) as DynClient));
+    assert!(pods.get("a").await.unwrap_err().is(Reason::Forbidden));
+    let evict = |name: &str| object::<Eviction>(json!({"metadata": {"name": name}}));
+    pods.post("a", "eviction", evict("a")).await.unwrap();
+    assert!(api::<Pod>(&admin).get("a").await.unwrap_err().is_not_found());
+    assert!(pods.post("a", "eviction", evict("a")).await.unwrap_err().is_not_found());
 }
 
 #[tokio::test(start_paused = true)]

@@ -295,6 +295,44 @@ async fn another_version_is_tracked_as_it_is_stored() {
 }
 
 #[tokio::test]
+async fn replicas_can_be_applied_through_the_scale() {
+    let server = server();
+    let api: Api<Deployment> = Api::default_namespaced(client(&server));
+    let owner = PatchParams::apply("owner");
+    api.patch("web", &owner, &Patch::Apply(deployment(Some(2), "a"))).await.unwrap();
+    let scale = |replicas: i32| {
+        Patch::Apply(json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+            "metadata": {"name": "web"}, "spec": {"replicas": replicas}}))
+    };
+    let ours = PatchParams::apply("scaler");
+    let (code, words) = message(api.patch_scale("web", &ours, &scale(3)).await.unwrap_err());
+    assert_eq!(code, 409);
+    assert_eq!(words, "Apply failed with 1 conflict: conflict with \"owner\": .spec.replicas");
+    // What both want, both have; what is forced, the one who forces has alone.
+    api.patch_scale("web", &ours, &scale(2)).await.unwrap();
+    let both = api.get("web").await.unwrap();
+    assert_eq!(managers(&both.metadata), ["owner Apply", "scaler Apply scale"]);
+    let forced = api.patch_scale("web", &ours.clone().force(), &scale(3)).await.unwrap();
+    assert_eq!(forced.spec.unwrap().replicas, Some(3));
+    let changed = api.get("web").await.unwrap();
+    assert_eq!(changed.spec.replicas, Some(3));
+    assert_eq!(fields(&changed.metadata, "scaler"), json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(fields(&changed.metadata, "owner")["f:spec"]["f:replicas"], Value::Null);
+    assert!(fields(&changed.metadata, "owner")["f:spec"]["f:template"].is_object());
+    // What is applied again changes nothing (A4).
+    api.patch_scale("web", &ours, &scale(3)).await.unwrap();
+    let again = api.get("web").await.unwrap();
+    assert_eq!(again.metadata.resource_version, changed.metadata.resource_version);
+    let other = Patch::Apply(json!({"apiVersion": "apps/v1", "kind": "Deployment"}));
+    let words = message(api.patch_scale("web", &ours, &other).await.unwrap_err());
+    assert_eq!(words.0, 400, "{}", words.1);
+    let missing = api.patch_scale("none", &ours, &scale(3)).await.unwrap_err();
+    assert_eq!(message(missing).0, 404);
+    let below = api.patch_scale("web", &ours, &scale(-1)).await.unwrap_err();
+    assert_eq!(message(below).0, 422);
+}
+
+#[tokio::test]
 async fn local_clients_write_under_their_own_names() {
     let server = server();
     let admin: DynClient = Arc::new(server.client(Identity::admin()));

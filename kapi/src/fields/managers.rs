@@ -68,6 +68,23 @@ fn compute_unmanaged() -> Set {
     set
 }
 
+/// What there is to manage in what a write brought.
+pub(crate) fn managed(changed: Comparison) -> Set {
+    let (mut taken, _) = changed.into_parts();
+    taken.subtract(unmanaged());
+    taken
+}
+
+/// What of an object is its scale.
+fn replicas() -> &'static Set {
+    static SET: OnceLock<Set> = OnceLock::new();
+    SET.get_or_init(|| {
+        let mut set = Set::default();
+        set.insert(&["f:spec", "f:replicas"]);
+        set
+    })
+}
+
 /// The managers of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Managers(Vec<Entry>);
@@ -174,6 +191,45 @@ impl Managers {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The one manager of a new object.
+    pub(crate) fn of_creator(who: &Manager<'_>, fields: &Set) -> Self {
+        if fields.is_empty() {
+            return Self::default();
+        }
+        Self(vec![Entry::of(who, false, fields.clone())])
+    }
+
+    /// What the managers of an object have of its scale.
+    pub(crate) fn of_scale(&self) -> Self {
+        let kept = self
+            .0
+            .iter()
+            .map(|entry| Entry { fields: entry.fields.intersection(replicas()), ..entry.clone() });
+        Self(kept.filter(|entry| !entry.fields.is_empty()).collect())
+    }
+
+    /// The managers of an object with those of its scale, as they have become.
+    pub(crate) fn with_scale(mut self, scale: Self) -> Self {
+        for entry in &mut self.0 {
+            entry.fields.subtract(replicas());
+        }
+        for mut entry in scale.of_scale().0 {
+            let is = |known: &&mut Entry| {
+                (&known.name, known.applied, &known.api_version, &known.subresource)
+                    == (&entry.name, entry.applied, &entry.api_version, &entry.subresource)
+            };
+            match self.0.iter_mut().find(is) {
+                Some(known) => {
+                    known.fields.unite(&entry.fields);
+                    known.time = entry.time.take();
+                }
+                None => self.0.push(entry),
+            }
+        }
+        self.0.retain(|entry| !entry.fields.is_empty());
+        self
     }
 
     /// Takes an update in: whoever changes a field has it from then on.

@@ -10,6 +10,7 @@ mod managers;
 mod merge;
 mod relation;
 mod set;
+mod shape;
 
 #[cfg(test)]
 mod tests;
@@ -18,5 +19,7 @@ pub(crate) use blank::blank_json;
 pub(crate) use compare::compare;
 pub(crate) use managers::{
     Conflict, LAST_APPLIED, Manager, Managers, as_last_applied, beyond, is_reset, last_applied,
+    managed,
 };
 pub(crate) use set::Set;
+pub(crate) use shape::{Shape, Shapes};

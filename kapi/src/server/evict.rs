@@ -42,7 +42,9 @@ impl Server {
                 Status::bad_request("name in URL does not match name in Eviction object").into()
             );
         }
-        let object = self.get(user, Path { subresource: "", ..path }, &Default::default()).await?;
+        // Whoever may evict a Pod need not be allowed to read it.
+        let of_pod = Path { subresource: "", ..path };
+        let object = self.get_authorized(row, of_pod, &Default::default()).await?;
         let pod = object.view::<Pod>().map_err(Status::internal)?;
         let mut options = delete_options(eviction.delete_options.as_ref())?;
         if counts(&pod) {
@@ -65,7 +67,7 @@ impl Server {
                 }
             }
         }
-        self.delete_authorized(user, row, Path { subresource: "", ..path }, &options).await?;
+        self.delete_authorized(user, row, of_pod, &options).await?;
         let status = Status { code: 201, ..Status::success() };
         Object::from_json(&status.to_json(), None).map_err(|error| Status::internal(error).into())
     }

@@ -12,6 +12,7 @@ mod options;
 mod patch;
 mod read;
 mod review;
+mod scale;
 mod subresource;
 mod track;
 mod update;
@@ -38,6 +39,7 @@ use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Decision, Identity};
 use crate::cache::{Cache, Feed, KindCache, Part};
+use crate::fields::{Set, Shapes};
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Row};
 use crate::strategy::FieldErrors;
@@ -54,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
     rbac: Option<Rbac>,
+    /// Which fields new objects have.
+    shapes: Shapes<Set>,
     started: OnceCell<()>,
     feed: Mutex<Option<AbortHandle>>,
 }
@@ -79,6 +83,7 @@ impl Server {
             options,
             metrics: Metrics::default(),
             rbac,
+            shapes: Shapes::default(),
             started: OnceCell::new(),
             feed: Mutex::default(),
         }

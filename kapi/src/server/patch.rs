@@ -6,7 +6,6 @@ use kcore::object::Object;
 use kcore::status::{Reason, Status};
 use parking_lot::Mutex;
 
-use super::subresource::{Rescale, decode};
 use super::track::{Applied, Track};
 use super::update::{Change, Update, Written};
 use super::{Identity, Result, Server};
@@ -55,24 +54,6 @@ impl Change for Patched {
     }
 }
 
-/// A patch of an object's scale.
-struct PatchedScale(Patch);
-
-impl Change for PatchedScale {
-    fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
-        let scale = server.scale_of(row, current)?.to_json();
-        let patched = match &self.0 {
-            Patch::Json(patch) => patch::json(&scale, patch),
-            // A scale has no lists that strategies would merge.
-            Patch::Merge(patch) | Patch::Strategic(patch) => patch::merge(&scale, patch),
-            _ => return Err(unsupported().into()),
-        };
-        let patched = patched.map_err(|error| error.into_status(row, current))?;
-        let scale = decode(Body::Json(patched.into()), "Scale")?;
-        Rescale(scale).apply(server, row, current)
-    }
-}
-
 impl Server {
     /// Changes an object, or its status, in place; also returns what to warn the client of.
     pub(crate) async fn patch(
@@ -87,8 +68,7 @@ impl Server {
         let subresource = self.writable(row, path, "patch")?;
         self.authorize_path(user, "patch", path).await?;
         if subresource == Some(Subresource::Scale) {
-            let change = PatchedScale(patch);
-            let scale = self.set_scale(user, row, path, &change, options).await?;
+            let scale = self.patch_scale(user, row, path, patch, options).await?;
             return Ok((Written { object: scale, created: false }, Vec::new()));
         }
         if let Patch::Apply(sent) = &patch {
@@ -109,7 +89,7 @@ impl Server {
     }
 }
 
-fn unsupported() -> Status {
+pub(super) fn unsupported() -> Status {
     Status::failure(
         415,
         Reason::UnsupportedMediaType,

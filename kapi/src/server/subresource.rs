@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kcore::client::{Body, Path, WriteOptions};
@@ -14,7 +13,7 @@ use super::decode::typed_of;
 use super::track::Track;
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
-use crate::registry::{Row, ScalePart, Subresource, cast_mut};
+use crate::registry::{Row, Subresource, cast_mut};
 
 impl Server {
     /// Posts to a subresource.
@@ -66,31 +65,6 @@ impl Server {
         Object::from_json(&Status::success().to_json(), None)
             .map_err(|error| Status::internal(error).into())
     }
-
-    /// Reads the scale of an object.
-    pub(super) fn scale_of(&self, row: &Row, object: &Object) -> Result<Object> {
-        let part = scale_part(row)?;
-        let typed = typed_of(object)?;
-        let scale = (part.get)(&*typed);
-        Object::from_typed(scale).map_err(|error| Status::internal(error).into())
-    }
-
-    /// Sets the replicas of an object through its scale.
-    pub(super) async fn set_scale(
-        &self,
-        user: &Identity,
-        row: &Arc<Row>,
-        path: Path<'_>,
-        change: &dyn Change,
-        options: &WriteOptions,
-    ) -> Result<Object> {
-        scale_part(row)?;
-        let subresource = Some(Subresource::Scale);
-        let track = Track::Changes;
-        let update = Update { user, path, row, subresource, options, track };
-        let written = self.change(&update, change).await?;
-        self.scale_of(row, &written.object)
-    }
 }
 
 /// Decodes the body of a subresource that is a kind of its own.
@@ -105,10 +79,6 @@ pub(super) fn decode<K: kcore::kind::Kind>(body: Body, kind: &str) -> Result<K> 
             serde_json::from_slice(&json).map_err(|error| bad(error.to_string()).into())
         }
     }
-}
-
-fn scale_part(row: &Row) -> Result<&ScalePart> {
-    row.scale.as_ref().ok_or_else(|| Status::no_such_path().into())
 }
 
 struct Bind {
@@ -158,33 +128,6 @@ impl Change for Bind {
             last_transition_time: Some(self.now.clone()),
             ..PodCondition::default()
         });
-        Ok(typed)
-    }
-}
-
-/// Replaces the replicas by a scale's.
-pub(super) struct Rescale(pub(super) Scale);
-
-impl Change for Rescale {
-    fn apply(&self, _: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
-        let mut typed = typed_of(current)?.boxed_clone();
-        let replicas = self.0.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
-        if replicas < 0 {
-            let cause = kcore::status::Cause {
-                reason: "FieldValueInvalid".to_owned(),
-                message: format!("Invalid value: {replicas}: must be greater than or equal to 0"),
-                field: "spec.replicas".to_owned(),
-            };
-            let name = &current.meta().name;
-            return Err(Status::invalid("autoscaling", "Scale", name, vec![cause]).into());
-        }
-        (scale_part(row)?.set)(&mut *typed, replicas);
-        // The version the scale was read at is the one the write is based on.
-        let meta = typed.meta_mut();
-        meta.resource_version.clone_from(&self.0.metadata.resource_version);
-        if self.0.metadata.uid.is_some() {
-            meta.uid.clone_from(&self.0.metadata.uid);
-        }
         Ok(typed)
     }
 }

@@ -11,11 +11,11 @@ use super::decode::{to_stored, typed_of};
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::fields::{
-    Conflict, LAST_APPLIED, Manager, Managers, Set, as_last_applied, beyond, blank_json, compare,
-    is_reset, last_applied,
+    Conflict, LAST_APPLIED, Manager, Managers, Set, Shape, as_last_applied, beyond, blank_json,
+    compare, is_reset, last_applied, managed,
 };
 use crate::registry::{Row, Subresource};
-use crate::schema;
+use crate::schema::{self, Tree};
 
 /// The manager whose applies take over what client-side apply wrote.
 const KUBECTL: &str = "kubectl";
@@ -52,22 +52,14 @@ impl Server {
         meta.managed_fields = None;
         meta.resource_version = None;
         let json = encode(typed)?;
-        let tree = row.schema.tree();
-        let mut changed = compare(tree, blank_json(tree), &json).map_err(Status::internal)?;
-        if row.status.is_some() && !row.strategy.keeps_status_on_create() {
-            // The status of a new object is not the creator's.
-            let mut status = Set::default();
-            status.insert(&["f:status"]);
-            changed.added.subtract_below(&status);
-            changed.modified.subtract_below(&status);
-        }
-        let mut managers = Managers::default();
         let api_version = row.resource.api_version();
+        let kind = format!("{api_version}/{}", row.resource.kind);
+        let shape = Shape::of(&kind, row.schema.tree(), &json);
+        let fields = self.shapes.get(shape, || fields_of_new(row, &json))?;
         let name = manager_of(user, options);
         let now = self.options.clock.now();
         let who = Manager { name, api_version: &api_version, subresource: "", now };
-        managers.update(changed, &who);
-        typed.meta_mut().managed_fields = managers.encode();
+        typed.meta_mut().managed_fields = Managers::of_creator(&who, &fields).encode();
         Ok(())
     }
 
@@ -117,6 +109,20 @@ impl Server {
     }
 }
 
+/// What the creator of an object manages of it.
+fn fields_of_new(row: &Row, json: &[u8]) -> Result<Set> {
+    let tree = row.schema.tree();
+    let changed = compare(tree, blank_json(tree), json).map_err(Status::internal)?;
+    let mut fields = managed(changed);
+    if row.status.is_some() && !row.strategy.keeps_status_on_create() {
+        // The status of a new object is not the creator's.
+        let mut status = Set::default();
+        status.insert(&["f:status"]);
+        fields.subtract_below(&status);
+    }
+    Ok(fields)
+}
+
 fn encode(typed: &dyn Typed) -> Result<Vec<u8>> {
     let mut json = Vec::with_capacity(1024);
     typed.encode(&mut json).map_err(Status::internal)?;
@@ -140,9 +146,13 @@ impl<'a> Applied<'a> {
         options: &'a WriteOptions,
         subresource: Option<Subresource>,
     ) -> Result<Self> {
-        let mut config = crate::yaml::parse(sent)
-            .map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
-        check_config(row, &config)?;
+        let mut config = parse(sent)?;
+        let api_version = row.resource.api_version();
+        let tree = row.schema.tree();
+        check_config(
+            ApiKind { api_version: &api_version, kind: &row.resource.kind, tree },
+            &config,
+        )?;
         let subresource = subresource.map_or("", Subresource::name);
         restrict(row, &mut config, subresource);
         Ok(Self { config, user, options, subresource })
@@ -214,15 +224,28 @@ impl Change for Applied<'_> {
     }
 }
 
+/// Reads what was sent to be applied.
+pub(super) fn parse(sent: &[u8]) -> Result<Value> {
+    let bad = |why| Status::bad_request(format!("error decoding YAML: {why}")).into();
+    crate::yaml::parse(sent).map_err(bad)
+}
+
+/// The kind of which something is applied.
+#[derive(Clone, Copy)]
+pub(super) struct ApiKind<'a> {
+    pub(super) api_version: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) tree: &'a Tree,
+}
+
 /// Refuses what cannot be applied at all.
-fn check_config(row: &Row, config: &Value) -> Result<()> {
-    let resource = &row.resource;
+pub(super) fn check_config(of: ApiKind<'_>, config: &Value) -> Result<()> {
     let text = |name: &str| config[name].as_str().unwrap_or_default();
     if text("kind").is_empty() {
         return Err(Status::bad_request(format!("Object 'Kind' is missing in '{config}'")).into());
     }
-    let (sent, expected) = (text("apiVersion"), resource.api_version());
-    if sent != expected || text("kind") != resource.kind {
+    let (sent, expected) = (text("apiVersion"), of.api_version);
+    if sent != expected || text("kind") != of.kind {
         let words = match sent == expected {
             false => format!(
                 "Incorrect version specified in apply patch. Specified patch version: {sent}, \
@@ -231,7 +254,7 @@ fn check_config(row: &Row, config: &Value) -> Result<()> {
             true => format!(
                 "the kind in the data ({}) does not match the expected kind ({})",
                 text("kind"),
-                resource.kind
+                of.kind
             ),
         };
         return Err(Status::bad_request(words).into());
@@ -240,7 +263,7 @@ fn check_config(row: &Row, config: &Value) -> Result<()> {
         return Err(Status::bad_request("metadata.managedFields must be nil").into());
     }
     let json = config.to_string();
-    let unknown: Vec<String> = schema::check(row.schema.tree(), json.as_bytes())
+    let unknown: Vec<String> = schema::check(of.tree, json.as_bytes())
         .into_iter()
         .filter_map(|problem| match problem {
             schema::Problem::Unknown(path) => {
@@ -261,7 +284,7 @@ fn check_config(row: &Row, config: &Value) -> Result<()> {
             "failed to create typed patch object ({}/{}; {expected}, Kind={}): {}",
             part("namespace"),
             part("name"),
-            resource.kind,
+            of.kind,
             unknown.join("\n")
         ),
     )
@@ -289,7 +312,7 @@ fn restrict(row: &Row, config: &mut Value, subresource: &str) {
 }
 
 /// 409, naming who has which of the fields.
-fn conflict(conflicts: &[Conflict]) -> Status {
+pub(super) fn conflict(conflicts: &[Conflict]) -> Status {
     let mut causes = Vec::new();
     let mut by_manager: Vec<(&str, Vec<String>)> = Vec::new();
     for conflict in conflicts {

@@ -11,7 +11,8 @@ use kcore::status::{Cause, Status};
 use super::commit::Outcome;
 use super::create::adopt_namespace;
 use super::decode::{encode, present, to_stored, typed_of};
-use super::subresource::{Rescale, decode};
+use super::scale::Rescale;
+use super::subresource::decode;
 use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -89,7 +90,7 @@ impl Server {
         self.authorize_path(user, "update", path).await?;
         if subresource == Some(Subresource::Scale) {
             let change = Rescale(decode(body, "Scale")?);
-            let scale = self.set_scale(user, row, path, &change, options).await?;
+            let scale = self.set_scale(user, row, path, &change, (options, Track::Changes)).await?;
             return Ok(Written::changed(scale));
         }
         let mut typed = self.decode(row, body)?;
