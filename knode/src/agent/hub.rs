@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,23 +29,12 @@ use crate::pod::status::{StatusFacts, compute_pod_status};
 use crate::runtime::{Runtime, SandboxId};
 use crate::sources::Sources;
 
-/// What the parts of one agent share.
+/// What the parts of one agent share; what it is made from is among it.
 #[derive(Debug)]
 pub(super) struct Hub {
-    pub(super) client: DynClient,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) options: AgentOptions,
-    /// The node's name.
-    pub(super) name: String,
-    /// The runtime's name, as container ids begin with it.
-    pub(super) runtime_name: String,
-    pub(super) clock: Clock,
-    pub(super) random: Random,
-    pub(super) recorder: EventRecorder,
+    parts: Parts,
     pub(super) sources: Sources,
     pub(super) volumes: Files,
-    /// What of the node containers are told, or limited by.
-    pub(super) node: NodeFacts,
     /// Pods whose status is to be written, by uid.
     pub(super) statuses: WorkQueue<String>,
     /// Why the node is not ready, if the agent knows of something.
@@ -54,6 +44,14 @@ pub(super) struct Hub {
     pub(super) metrics: crate::server::Metrics,
     pods: Mutex<HashMap<String, Arc<Record>>>,
     sandboxes: Mutex<HashMap<SandboxId, String>>,
+}
+
+impl Deref for Hub {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 /// What of the node containers are told, or limited by.
@@ -78,11 +76,14 @@ impl NodeFacts {
 }
 
 /// What a hub is made from.
+#[derive(Debug)]
 pub(super) struct Parts {
     pub(super) client: DynClient,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) options: AgentOptions,
+    /// The node's name.
     pub(super) name: String,
+    /// The runtime's name, as container ids begin with it.
     pub(super) runtime_name: String,
     pub(super) clock: Clock,
     pub(super) random: Random,
@@ -96,17 +97,9 @@ impl Hub {
         let sources = Sources::new(Arc::clone(&parts.client), parts.services.clone());
         let volumes = Files::new(parts.options.data_dir.as_deref(), parts.clock.clone());
         Self {
+            parts,
             sources,
             volumes,
-            client: parts.client,
-            runtime: parts.runtime,
-            options: parts.options,
-            name: parts.name,
-            runtime_name: parts.runtime_name,
-            clock: parts.clock,
-            random: parts.random,
-            recorder: parts.recorder,
-            node: parts.node,
             statuses: WorkQueue::new(),
             trouble: watch::Sender::new(None),
             #[cfg(feature = "server")]
