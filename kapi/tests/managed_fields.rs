@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Binding, ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kapi::auth::Identity;
 use kapi::{ApiServer, ServerOptions};
-use kcore::client::{DynClient, WriteOptions};
+use kcore::client::{Client, DeleteOptions, DynClient, GetOptions, WriteOptions};
 use kcore::clock::Clock;
 use kstore::MemoryStore;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -342,27 +342,83 @@ async fn local_clients_write_under_their_own_names() {
     let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"},
         "spec": {"containers": [{"name": "c", "image": "i"}]}}))
     .unwrap();
+    let resource = kcore::name::Resource::of::<Pod>();
+    let path = kcore::client::Path::object(&resource, Some("default"), "p");
+    // Typed views leave the managers out; the object has them.
+    let meta = async || {
+        let object = Client::get(&*admin, path, &GetOptions::default()).await.unwrap();
+        let view = object.view::<Pod>().unwrap();
+        assert_eq!(view.metadata.managed_fields, None);
+        ObjectMeta {
+            managed_fields: object.managed_fields().unwrap(),
+            generation: view.metadata.generation,
+            ..ObjectMeta::default()
+        }
+    };
     let created = pods(&admin).create(pod).await.unwrap();
-    assert_eq!(managers(&created.metadata), ["kubernetes-admin Update"]);
-    assert_eq!(fields(&created.metadata, "kubernetes-admin")["f:status"], Value::Null);
+    assert_eq!(created.metadata.managed_fields, None);
+    let created = meta().await;
+    assert_eq!(managers(&created), ["kubernetes-admin Update"]);
+    assert_eq!(fields(&created, "kubernetes-admin")["f:status"], Value::Null);
     let binding: Binding = serde_json::from_value(json!({"metadata": {"name": "p"},
         "target": {"kind": "Node", "name": "n1"}}))
     .unwrap();
     pods(&scheduler).post("p", "binding", binding).await.unwrap();
-    let bound = pods(&admin).get("p").await.unwrap();
-    assert!(managers(&bound.metadata).contains(&"kube-scheduler Update binding".to_owned()));
-    assert_eq!(fields(&bound.metadata, "kube-scheduler")["f:spec"], json!({"f:nodeName": {}}));
-    let path = kcore::name::Resource::of::<Pod>();
-    let path = kcore::client::Path::object(&path, Some("default"), "p");
+    let bound = meta().await;
+    assert!(managers(&bound).contains(&"kube-scheduler Update binding".to_owned()));
+    assert_eq!(fields(&bound, "kube-scheduler")["f:spec"], json!({"f:nodeName": {}}));
     let patch = kcore::client::Patch::Merge(r#"{"metadata":{"labels":{"a":"b"}}}"#.into());
     let options = WriteOptions::default().field_manager("named");
-    let patched = kcore::client::Client::patch(&*admin, path, patch, &options).await.unwrap();
-    let patched = patched.view::<Pod>().unwrap();
+    Client::patch(&*admin, path, patch, &options).await.unwrap();
+    let patched = meta().await;
     assert_eq!(
-        fields(&patched.metadata, "named"),
+        fields(&patched, "named"),
         json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}})
     );
-    assert_eq!(patched.metadata.generation, bound.metadata.generation);
+    assert_eq!(patched.generation, bound.generation);
+}
+
+/// Every way in which a process changes an object that it has read itself.
+#[tokio::test]
+async fn views_without_managers_lose_nobody_a_field() {
+    let server = server();
+    let admin: DynClient = Arc::new(server.client(Identity::admin()));
+    let other: DynClient = Arc::new(server.client(Identity::user("other", ["system:masters"])));
+    let pods =
+        |client: &DynClient| kcore::client::Api::<Pod>::namespaced(Arc::clone(client), "default");
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p",
+        "finalizers": ["example.com/f"], "labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}}))
+    .unwrap();
+    let resource = kcore::name::Resource::of::<Pod>();
+    let path = kcore::client::Path::object(&resource, Some("default"), "p");
+    let meta = async || {
+        let object = Client::get(&*admin, path, &GetOptions::default()).await.unwrap();
+        let managed_fields = object.managed_fields().unwrap();
+        ObjectMeta { managed_fields, ..ObjectMeta::default() }
+    };
+    let created = pods(&admin).create(pod).await.unwrap();
+    let before = fields(&meta().await, "kubernetes-admin");
+    // Nothing changed: nothing is written (A4).
+    let same = pods(&other).update((*created).clone()).await.unwrap();
+    assert_eq!(same.metadata.resource_version, created.metadata.resource_version, "A4");
+    let mut changed = (*created).clone();
+    changed.metadata.labels.get_or_insert_default().insert("x".into(), "y".into());
+    let changed = pods(&other).update(changed).await.unwrap();
+    let labels = json!({"f:metadata": {"f:labels": {"f:x": {}}}});
+    assert_eq!(fields(&meta().await, "other"), labels);
+    let mut status = (*changed).clone();
+    status.status.get_or_insert_default().phase = Some("Running".into());
+    pods(&other).update_subresource("status", status).await.unwrap();
+    let known = managers(&meta().await);
+    assert_eq!(known, ["kubernetes-admin Update", "other Update", "other Update status"]);
+    pods(&other).delete("p", &DeleteOptions::default()).await.unwrap();
+    let marked = meta().await;
+    assert_eq!(managers(&marked), known);
+    assert_eq!(fields(&marked, "kubernetes-admin"), before);
+    let over_http = Api::<Pod>::default_namespaced(client(&server)).get("p").await.unwrap();
+    assert_eq!(over_http.metadata.managed_fields, marked.managed_fields);
+    assert!(over_http.metadata.deletion_timestamp.is_some());
 }
 
 #[tokio::test]

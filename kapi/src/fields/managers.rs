@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::blank::blank;
@@ -22,6 +24,8 @@ const ANCIENT: &str = "ancient-changes";
 const BEFORE_APPLY: &str = "before-first-apply";
 const APPLY: &str = "Apply";
 const UPDATE: &str = "Update";
+/// The form in which fields are kept; there is no other.
+const FIELDS_TYPE: &str = "FieldsV1";
 
 /// Who writes, and how.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,36 @@ pub(crate) struct Manager<'a> {
     pub(crate) api_version: &'a str,
     pub(crate) subresource: &'a str,
     pub(crate) now: Timestamp,
+}
+
+impl Manager<'_> {
+    /// The managers of an object that this one creates, as [`Managers::encode`] has them and as
+    /// JSON, of fields that are JSON already.
+    pub(crate) fn encode_creator(&self, fields: &RawValue) -> serde_json::Result<Vec<u8>> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Written<'a> {
+            api_version: &'a str,
+            fields_type: &'a str,
+            fields_v1: &'a RawValue,
+            manager: &'a str,
+            operation: &'a str,
+            time: Time,
+        }
+
+        let mut json = Vec::with_capacity(fields.get().len() + 192);
+        let (manager, time) = (self.name, Time(self.now));
+        let only = Written {
+            api_version: self.api_version,
+            fields_type: FIELDS_TYPE,
+            fields_v1: fields,
+            manager,
+            operation: UPDATE,
+            time,
+        };
+        serde_json::to_writer(&mut json, &[only])?;
+        Ok(json)
+    }
 }
 
 /// Fields that another manager has, and that an apply would change.
@@ -179,7 +213,7 @@ impl Managers {
         });
         let write = |entry: Entry| ManagedFieldsEntry {
             api_version: Some(entry.api_version),
-            fields_type: Some("FieldsV1".to_owned()),
+            fields_type: Some(FIELDS_TYPE.to_owned()),
             fields_v1: Some(FieldsV1(Value::Object(entry.fields.into_tree()))),
             manager: Some(entry.name),
             operation: Some(if entry.applied { APPLY } else { UPDATE }.to_owned()),
@@ -191,14 +225,6 @@ impl Managers {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The one manager of a new object.
-    pub(crate) fn of_creator(who: &Manager<'_>, fields: &Set) -> Self {
-        if fields.is_empty() {
-            return Self::default();
-        }
-        Self(vec![Entry::of(who, false, fields.clone())])
     }
 
     /// What the managers of an object have of its scale.

@@ -9,7 +9,7 @@ use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
 use super::commit::{Extras, Outcome};
-use super::decode::{encode, present, to_stored};
+use super::decode::{encode, encode_managed, present, to_stored};
 use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -73,11 +73,11 @@ impl Server {
             cluster: self,
         };
         storage.strategy.apply_defaults(&mut *typed);
-        match track {
-            Track::Changes => self.track_create(user, &storage, &mut *typed, options)?,
-            Track::Nobody => typed.meta_mut().managed_fields = None,
-            Track::Done => {}
-        }
+        let managers = match track {
+            Track::Changes => Some(self.track_create(user, &storage, &mut *typed, options)?),
+            Track::Nobody => Some(Vec::new()),
+            Track::Done => None,
+        };
         self.admit(&request, Some(&mut *typed)).await?;
         self.prepare_create(&storage, &mut *typed)?;
         self.admit_final(&request, Some(&*typed)).await?;
@@ -88,7 +88,10 @@ impl Server {
             // What a lost race needs to try again: without what was handed out to it.
             let again = (generated || Self::allocates(&*typed)).then(|| typed.boxed_clone());
             let extras = self.allocate(Some(&mut *typed), None)?;
-            let encoded = encode(&storage, typed)?;
+            let encoded = match &managers {
+                Some(managers) => encode_managed(&storage, typed, managers)?,
+                None => encode(&storage, typed)?,
+            };
             if options.dry_run {
                 return present(row, Object::new(encoded, 0, Some(storage.codec))).await;
             }

@@ -73,6 +73,12 @@ pub(super) fn encode(row: &Row, typed: Box<dyn Typed>) -> Result<Encoded> {
     Encoded::from_typed(typed, fields).map_err(|error| Status::internal(error).into())
 }
 
+/// Encodes an object with managers that are JSON already, or none.
+pub(super) fn encode_managed(row: &Row, typed: Box<dyn Typed>, managers: &[u8]) -> Result<Encoded> {
+    let fields = row.strategy.fields(&*typed);
+    Encoded::with_managers(typed, fields, managers).map_err(|error| Status::internal(error).into())
+}
+
 /// A stored object in the version a request asked for.
 pub(super) async fn present(row: &Row, object: Object) -> Result<Object> {
     if row.stored_as.is_none() {
@@ -89,11 +95,13 @@ pub(super) async fn present_all(row: &Row, objects: Vec<Object>) -> Result<Vec<O
     let batch = objects.iter().map(|object| Ok(typed_of(object)?.boxed_clone()));
     let batch = batch.collect::<Result<Vec<_>>>()?;
     let converted = stored.convert(batch, Way::FromStored).await?;
-    let versions = objects.iter().map(Object::resource_version);
     converted
         .into_iter()
-        .zip(versions)
-        .map(|(typed, version)| Ok(Object::new(encode(row, typed)?, version, Some(row.codec))))
+        .zip(&objects)
+        .map(|(mut typed, stored)| {
+            typed.meta_mut().managed_fields = stored.managed_fields().map_err(Status::internal)?;
+            Ok(Object::new(encode(row, typed)?, stored.resource_version(), Some(row.codec)))
+        })
         .collect()
 }
 

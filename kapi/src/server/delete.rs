@@ -108,7 +108,9 @@ impl Server {
                     let extras = self.allocate(None, Some(&*typed))?;
                     (self.remove(&store_key, version, extras).await?, None)
                 }
-                Plan::Mark(marked) => {
+                Plan::Mark(mut marked) => {
+                    let managers = old.managed_fields().map_err(Status::internal)?;
+                    marked.meta_mut().managed_fields = managers;
                     let encoded = encode(&storage, marked)?;
                     let outcome =
                         self.commit(&store_key, &encoded, version, Extras::default()).await?;

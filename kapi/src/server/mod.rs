@@ -26,6 +26,7 @@ use kcore::object::Object;
 use kcore::status::Status;
 use kstore::Store;
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
@@ -39,7 +40,7 @@ use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation
 use crate::auth::rbac::Rbac;
 use crate::auth::{Attributes, Decision, Identity};
 use crate::cache::{Cache, Feed, KindCache, Part};
-use crate::fields::{Set, Shapes};
+use crate::fields::Shapes;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Row};
 use crate::strategy::FieldErrors;
@@ -56,8 +57,8 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
     rbac: Option<Rbac>,
-    /// Which fields new objects have.
-    shapes: Shapes<Set>,
+    /// Which fields new objects have, as their managers hold them.
+    shapes: Shapes<Option<Box<RawValue>>>,
     started: OnceCell<()>,
     feed: Mutex<Option<AbortHandle>>,
 }

@@ -144,7 +144,7 @@ impl Change for AppliedScale<'_> {
         let scale = server.scale_of(row, current)?;
         let live: Value =
             serde_json::from_slice(scale.encoded().bytes()).map_err(Status::internal)?;
-        let all = Managers::known(typed_of(current)?.meta().managed_fields.clone());
+        let all = Managers::known(current.managed_fields().map_err(Status::internal)?);
         let mut managers = all.of_scale();
         let api_version = row.resource.api_version();
         let who = Manager {

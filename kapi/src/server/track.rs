@@ -6,6 +6,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Cause, Reason, Status};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::decode::{to_stored, typed_of};
 use super::update::{Change, Update};
@@ -40,14 +41,15 @@ pub(super) fn manager_of<'a>(user: &'a Identity, options: &'a WriteOptions) -> &
 }
 
 impl Server {
-    /// Makes the creator of an object the manager of all that it holds.
+    /// Makes the creator of an object the manager of all that it holds. Returns the managers as
+    /// JSON; nothing if there is nothing to manage.
     pub(super) fn track_create(
         &self,
         user: &Identity,
         row: &Row,
         typed: &mut dyn Typed,
         options: &WriteOptions,
-    ) -> Result<()> {
+    ) -> Result<Vec<u8>> {
         let meta = typed.meta_mut();
         meta.managed_fields = None;
         meta.resource_version = None;
@@ -56,11 +58,11 @@ impl Server {
         let kind = format!("{api_version}/{}", row.resource.kind);
         let shape = Shape::of(&kind, row.schema.tree(), &json);
         let fields = self.shapes.get(shape, || fields_of_new(row, &json))?;
+        let Some(fields) = fields.as_deref() else { return Ok(Vec::new()) };
         let name = manager_of(user, options);
         let now = self.options.clock.now();
         let who = Manager { name, api_version: &api_version, subresource: "", now };
-        typed.meta_mut().managed_fields = Managers::of_creator(&who, &fields).encode();
-        Ok(())
+        who.encode_creator(fields).map_err(|error| Status::internal(error).into())
     }
 
     /// Makes whoever updates an object the manager of what changes.
@@ -69,9 +71,9 @@ impl Server {
         update: &Update<'_>,
         row: &Row,
         new: &mut dyn Typed,
-        (old_object, old): (&Object, &dyn Typed),
+        old: &Object,
     ) -> Result<()> {
-        let known = old.meta().managed_fields.as_ref();
+        let known = old.managed_fields().map_err(Status::internal)?;
         let meta = new.meta_mut();
         meta.resource_version = None;
         let sent = meta.managed_fields.take();
@@ -79,18 +81,17 @@ impl Server {
         let sent = sent.filter(|_| update.path.subresource.is_empty());
         let mut managers = match sent {
             _ if reset => Managers::default(),
-            Some(sent) if Some(&sent) != known => Managers::decode(Some(sent)),
-            _ => Managers::known(known.cloned()),
+            Some(sent) if Some(&sent) != known.as_ref() => Managers::decode(Some(sent)),
+            _ => Managers::default(),
         };
         if managers.is_empty() && !reset {
-            managers = Managers::known(known.cloned());
+            managers = Managers::known(known);
         }
         // Nobody tracks what was not tracked from the beginning, until somebody applies.
         if !managers.is_empty() {
             let json = encode(new)?;
             let tree = row.schema.tree();
-            let changed =
-                compare(tree, old_object.encoded().bytes(), &json).map_err(Status::internal)?;
+            let changed = compare(tree, old.encoded().bytes(), &json).map_err(Status::internal)?;
             if !changed.is_empty() {
                 let api_version = row.resource.api_version();
                 managers.update(
@@ -109,8 +110,8 @@ impl Server {
     }
 }
 
-/// What the creator of an object manages of it.
-fn fields_of_new(row: &Row, json: &[u8]) -> Result<Set> {
+/// What the creator of an object manages of it, as JSON; `None` if that is nothing.
+fn fields_of_new(row: &Row, json: &[u8]) -> Result<Option<Box<RawValue>>> {
     let tree = row.schema.tree();
     let changed = compare(tree, blank_json(tree), json).map_err(Status::internal)?;
     let mut fields = managed(changed);
@@ -120,7 +121,9 @@ fn fields_of_new(row: &Row, json: &[u8]) -> Result<Set> {
         status.insert(&["f:status"]);
         fields.subtract_below(&status);
     }
-    Ok(fields)
+    let fields = Some(fields.into_tree()).filter(|tree| !tree.is_empty());
+    let json = fields.as_ref().map(serde_json::value::to_raw_value).transpose();
+    json.map_err(|error| Status::internal(error).into())
 }
 
 fn encode(typed: &dyn Typed) -> Result<Vec<u8>> {
@@ -183,7 +186,8 @@ impl Change for Applied<'_> {
         let mut live = typed_of(current)?.boxed_clone();
         let meta = live.meta_mut();
         let version = meta.resource_version.take();
-        let mut managers = Managers::known(meta.managed_fields.take());
+        let known = current.managed_fields().map_err(Status::internal)?;
+        let mut managers = Managers::known(known);
         let exists = meta.uid.is_some();
         let live: Value = match exists {
             true => serde_json::from_slice(&encode(&*live)?).map_err(Status::internal)?,

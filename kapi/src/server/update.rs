@@ -256,7 +256,7 @@ impl Server {
         }
         new.meta_mut().managed_fields = managed;
         if update.track == Track::Changes {
-            self.track_update(update, row, &mut **new, (old_object, old))?;
+            self.track_update(update, row, &mut **new, old_object)?;
         }
         let request = AdmissionRequest {
             user: update.user,

@@ -1,10 +1,13 @@
-//! An object's stored JSON, into which the resource version is spliced.
+//! An object's stored JSON, into which managers and the resource version are spliced.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use parking_lot::Mutex;
+use serde::de::IgnoredAny;
 
 use super::meta::{Meta, Scan, parse_version};
 use crate::kind::Typed;
@@ -12,6 +15,8 @@ use crate::{Error, Result};
 
 /// The member after which the resource version is spliced in.
 const METADATA: &[u8] = b"\"metadata\":{";
+/// The member that says who manages what; it is the first one of `metadata`.
+const MANAGERS: &[u8] = b"\"managedFields\":";
 
 /// An object's JSON without resource version, with its projection: the form in which it is
 /// stored, before and after it has a version.
@@ -22,6 +27,8 @@ struct Inner {
     bytes: Bytes,
     /// Offset right behind the opening brace of `metadata`; `None` for kinds without metadata.
     splice: Option<usize>,
+    /// Length of the managers behind that offset, with the member's name; zero if there are none.
+    managers: usize,
     meta: Meta,
     /// The value this was encoded from, until the first who asks takes it.
     typed: Mutex<Option<Box<dyn Typed>>>,
@@ -29,7 +36,8 @@ struct Inner {
 
 impl Encoded {
     /// Encodes a typed value, leaving its resource version out. `fields` are the values of its
-    /// kind's selectable fields. The value is kept, to be the first typed view.
+    /// kind's selectable fields. The value is kept, to be the first typed view; its managers are
+    /// not, they are in the JSON alone.
     ///
     /// # Errors
     /// [`Error::Decode`] if a value has no JSON form.
@@ -37,19 +45,38 @@ impl Encoded {
         mut typed: Box<dyn Typed>,
         fields: Vec<(&'static str, String)>,
     ) -> Result<Self> {
-        typed.meta_mut().resource_version = None;
+        let managers = match typed.meta_mut().managed_fields.take() {
+            Some(managers) if !managers.is_empty() => {
+                serde_json::to_vec(&managers).map_err(|source| unwritable(&*typed, source))?
+            }
+            _ => Vec::new(),
+        };
+        Self::with_managers(typed, fields, &managers)
+    }
+
+    /// Encodes a typed value as [`from_typed`](Self::from_typed) does, with managers whose JSON is
+    /// at hand: a list of entries as serde_json writes it, or nothing.
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if a value has no JSON form.
+    pub fn with_managers(
+        mut typed: Box<dyn Typed>,
+        fields: Vec<(&'static str, String)>,
+        managers: &[u8],
+    ) -> Result<Self> {
+        let meta = typed.meta_mut();
+        meta.resource_version = None;
+        meta.managed_fields = None;
         let mut out = Vec::with_capacity(1024);
-        typed.encode(&mut out).map_err(|source| Error::Decode {
-            what: format!("object {:?}", typed.meta().name.as_deref().unwrap_or_default()),
-            source,
-        })?;
-        out.shrink_to_fit();
-        let bytes = Bytes::from(out);
+        typed.encode(&mut out).map_err(|source| unwritable(&*typed, source))?;
+        let splice = find_metadata(&out);
+        let (bytes, managers) = put_managers(out, splice, managers);
         let (api_version, kind) = type_of(&bytes);
         let mut meta = Meta::of_typed(api_version, kind, typed.meta());
         meta.fields = fields;
-        let splice = find_metadata(&bytes);
-        Ok(Self(Arc::new(Inner { bytes, splice, meta, typed: Mutex::new(Some(typed)) })))
+        let typed = Mutex::new(Some(typed));
+        Ok(Self(Arc::new(Inner { bytes: bytes.into(), splice, managers, meta, typed })))
     }
 
     /// Takes stored bytes back, as [`bytes`](Self::bytes) gave them.
@@ -60,21 +87,27 @@ impl Encoded {
         let scan = scan(&bytes)?;
         let mut meta = Meta::of_typed(&scan.api_version, &scan.kind, &scan.metadata);
         meta.fields = fields;
-        let splice = find_metadata(&bytes);
-        Ok(Self(Arc::new(Inner { bytes, splice, meta, typed: Mutex::new(None) })))
+        let this = Self::untyped(bytes, meta);
+        if this.0.managers == 0 && scan.metadata.managed_fields.is_some() {
+            // Another writer's bytes: the managers are there, but not where they are looked for.
+            let bytes = canonical(&this.0.bytes)?;
+            return Ok(Self::untyped(bytes, this.0.meta.clone()));
+        }
+        Ok(this)
     }
 
     /// Reads an object as a server sends it, and its resource version apart.
     pub(super) fn from_wire(json: &[u8]) -> Result<(Self, u64)> {
         let scan = scan(json)?;
         let resource_version = parse_version(&scan.metadata)?;
-        let bytes = canonical(json)?;
         let meta = Meta::of_typed(&scan.api_version, &scan.kind, &scan.metadata);
+        Ok((Self::untyped(canonical(json)?, meta), resource_version))
+    }
+
+    fn untyped(bytes: Bytes, meta: Meta) -> Self {
         let splice = find_metadata(&bytes);
-        Ok((
-            Self(Arc::new(Inner { bytes, splice, meta, typed: Mutex::new(None) })),
-            resource_version,
-        ))
+        let managers = splice.map_or(0, |at| managers_at(&bytes[at..]));
+        Self(Arc::new(Inner { bytes, splice, managers, meta, typed: Mutex::new(None) }))
     }
 
     /// The JSON without resource version.
@@ -87,6 +120,24 @@ impl Encoded {
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.0.meta
+    }
+
+    /// The JSON without resource version and managers: what typed views are made of.
+    pub(super) fn unmanaged(&self) -> Cow<'_, [u8]> {
+        let bytes = &self.0.bytes;
+        let Some(at) = self.0.splice.filter(|_| self.0.managers > 0) else {
+            return Cow::Borrowed(bytes);
+        };
+        let rest = &bytes[at + self.0.managers..];
+        let rest = rest.strip_prefix(b",").unwrap_or(rest);
+        Cow::Owned([&bytes[..at], rest].concat())
+    }
+
+    /// Who manages which fields; nothing if nobody is known to.
+    pub(super) fn managed_fields(&self) -> serde_json::Result<Option<Vec<ManagedFieldsEntry>>> {
+        let Some(at) = self.0.splice.filter(|_| self.0.managers > 0) else { return Ok(None) };
+        let text = &self.0.bytes[at + MANAGERS.len()..at + self.0.managers];
+        serde_json::from_slice(text).map(Some)
     }
 
     /// The value this was encoded from. Only the first who asks gets it.
@@ -126,6 +177,32 @@ impl fmt::Debug for Encoded {
     }
 }
 
+fn unwritable(typed: &dyn Typed, source: serde_json::Error) -> Error {
+    let name = typed.meta().name.as_deref().unwrap_or_default();
+    Error::Decode { what: format!("object {name:?}"), source }
+}
+
+/// Puts managers in where `metadata` opens. Returns how long they are with the member's name.
+fn put_managers(mut json: Vec<u8>, at: Option<usize>, managers: &[u8]) -> (Vec<u8>, usize) {
+    let Some(at) = at.filter(|_| !managers.is_empty()) else {
+        json.shrink_to_fit();
+        return (json, 0);
+    };
+    let (head, rest) = json.split_at(at);
+    let comma: &[u8] = if rest.first() == Some(&b'}') { b"" } else { b"," };
+    ([head, MANAGERS, managers, comma, rest].concat(), MANAGERS.len() + managers.len())
+}
+
+/// How long the managers are that JSON begins with.
+fn managers_at(json: &[u8]) -> usize {
+    let Some(list) = json.strip_prefix(MANAGERS) else { return 0 };
+    let mut values = serde_json::Deserializer::from_slice(list).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => MANAGERS.len() + values.byte_offset(),
+        _ => 0,
+    }
+}
+
 fn scan(json: &[u8]) -> Result<Scan> {
     serde_json::from_slice(json).map_err(|source| Error::Decode { what: "object".into(), source })
 }
@@ -148,7 +225,7 @@ fn type_of(json: &[u8]) -> (&str, &str) {
     (member("\"apiVersion\":\""), member("\"kind\":\""))
 }
 
-/// Writes the members that name the object first, as the splice expects them, and leaves the
+/// Writes the members that name the object first, as the splices expect them, and leaves the
 /// resource version out.
 fn canonical(json: &[u8]) -> Result<Bytes> {
     let decode = |source| Error::Decode { what: "object".into(), source };
@@ -159,6 +236,7 @@ fn canonical(json: &[u8]) -> Result<Bytes> {
     let first = ["apiVersion", "kind", "metadata"];
     let mut members: Vec<_> = first.iter().filter_map(|name| value.remove_entry(*name)).collect();
     members.extend(value);
+    let mut managers = Vec::new();
     for (at, (name, mut member)) in members.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -167,13 +245,18 @@ fn canonical(json: &[u8]) -> Result<Bytes> {
             && let Some(metadata) = member.as_object_mut()
         {
             metadata.remove("resourceVersion");
+            let all = metadata.remove("managedFields");
+            if let Some(all) = all.filter(|all| all.as_array().is_some_and(|all| !all.is_empty())) {
+                serde_json::to_writer(&mut managers, &all).map_err(decode)?;
+            }
         }
         serde_json::to_writer(&mut out, &name).map_err(decode)?;
         out.push(b':');
         serde_json::to_writer(&mut out, &member).map_err(decode)?;
     }
     out.push(b'}');
-    Ok(out.into())
+    let splice = find_metadata(&out);
+    Ok(put_managers(out, splice, &managers).0.into())
 }
 
 /// Writes a number in decimal without an allocation.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 pub use encoded::Encoded;
 pub use meta::{Meta, Owner};
@@ -22,6 +22,10 @@ use crate::{Error, Result};
 /// read), the projection that indexes need ([`Meta`]), and a typed view that is decoded at the
 /// first [`view`](Self::view) and shared from then on. The watch cache, every informer and every
 /// watcher hold the same handle.
+///
+/// Typed views leave `metadata.managedFields` out: it is larger than most objects, and hardly
+/// anybody reads it. It is in the JSON, and [`managed_fields`](Self::managed_fields) reads it. An
+/// update that was made of a view says nothing about managers, and the API server keeps them.
 #[derive(Clone)]
 pub struct Object(Arc<Inner>);
 
@@ -76,6 +80,17 @@ impl Object {
     #[must_use]
     pub fn meta(&self) -> &Meta {
         self.0.encoded.meta()
+    }
+
+    /// Who manages which of the object's fields, read off its JSON at each call; `None` if nobody
+    /// is known to.
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if they are no list of managers.
+    pub fn managed_fields(&self) -> Result<Option<Vec<ManagedFieldsEntry>>> {
+        let decode = |source| Error::Decode { what: format!("managers of {self}"), source };
+        self.0.encoded.managed_fields().map_err(decode)
     }
 
     /// The stored form, without resource version.
@@ -134,7 +149,7 @@ impl Object {
     }
 
     fn decode(&self, codec: Codec) -> Result<Arc<dyn Typed>> {
-        let mut typed = (codec.decode)(self.0.encoded.bytes())
+        let mut typed = (codec.decode)(&self.0.encoded.unmanaged())
             .map_err(|source| Error::Decode { what: self.to_string(), source })?;
         typed.meta_mut().resource_version = version_text(self.0.resource_version);
         Ok(Arc::from(typed))

@@ -79,3 +79,58 @@ fn a_handle_without_a_codec_serves_any_type() {
     assert!(object.view::<Pod>().is_err());
     object.view::<ConfigMap>().unwrap();
 }
+
+/// Objects with managers, without other metadata, and without any.
+fn managed(managers: bool, named: bool) -> serde_json::Value {
+    let mut metadata = serde_json::json!({});
+    if named {
+        metadata["annotations"] = serde_json::json!({"managedFields": "\"managedFields\":[]"});
+        metadata["name"] = "a".into();
+    }
+    if managers {
+        metadata["managedFields"] = serde_json::json!([{"manager": "m", "operation": "Update",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:a]},": {}}}}}]);
+    }
+    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+        "data": {"x": "y"}})
+}
+
+#[test]
+fn managers_are_in_the_json_and_in_no_typed_view() {
+    for (managers, named) in [(true, true), (true, false), (false, true), (false, false)] {
+        let expected = managed(managers, named);
+        let typed: ConfigMap = serde_json::from_value(expected.clone()).unwrap();
+        let written = Object::from_typed(typed).unwrap();
+        let codec = Some(Codec::of::<ConfigMap>());
+        let sent = Object::from_json(expected.to_string().as_bytes(), codec).unwrap();
+        let stored = Encoded::from_stored(written.encoded().bytes().clone(), Vec::new()).unwrap();
+        let foreign = Encoded::from_stored(expected.to_string().into(), Vec::new()).unwrap();
+        let (stored, foreign) = (Object::new(stored, 0, codec), Object::new(foreign, 0, codec));
+        for object in [&written, &sent, &stored, &foreign] {
+            let json = |object: &Object| -> serde_json::Value {
+                serde_json::from_slice(&object.to_json()).unwrap()
+            };
+            assert_eq!(json(object), expected);
+            let mut versioned = expected.clone();
+            versioned["metadata"]["resourceVersion"] = "7".into();
+            assert_eq!(json(&object.at_version(7)), versioned);
+            let known = object.managed_fields().unwrap();
+            let known = known.map_or(serde_json::Value::Null, |all| serde_json::json!(all));
+            assert_eq!(known, expected["metadata"]["managedFields"]);
+            let view = object.view::<ConfigMap>().unwrap();
+            assert_eq!(view.metadata.managed_fields, None);
+            assert_eq!(view.metadata.name.as_deref(), named.then_some("a"));
+            assert_eq!(view.data.as_ref().unwrap()["x"], "y");
+        }
+        assert_eq!(written.encoded().bytes(), stored.encoded().bytes());
+    }
+}
+
+#[test]
+fn an_empty_list_of_managers_is_none() {
+    let mut map = config_map("a");
+    map.metadata.managed_fields = Some(Vec::new());
+    let object = Object::from_typed(map).unwrap();
+    assert_eq!(object.managed_fields().unwrap(), None);
+    assert!(!String::from_utf8_lossy(&object.to_json()).contains("managedFields"));
+}
