@@ -102,6 +102,12 @@ fn what_is_in_the_way_is_said_in_one_line() {
     std::fs::write(&file, "").unwrap();
     let error = run(&file, "127.0.0.1:0");
     assert!(error.contains("choose a directory"), "{error}");
+    let others = tempfile::tempdir().unwrap();
+    let kubeconfig = others.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, "{}").unwrap();
+    let error = run(others.path(), "127.0.0.1:0");
+    assert!(error.contains("another cluster; move it away"), "{error}");
+    assert_eq!(std::fs::read_to_string(&kubeconfig).unwrap(), "{}", "it is left as it was");
     let error = run(dir.path(), "nonsense");
     assert!(error.contains("--listen nonsense"), "{error}");
 }

@@ -66,10 +66,20 @@ spec:
   containers:
   - name: main
     image: host
-    command: [sh, -c, 'n=0; while [ $n -lt 5 ]; do n=$((n+1)); echo line $n; done; sleep 1; echo more; sleep 1000']
+    command:
+    - sh
+    - -c
+    - |
+      n=0; while [ $n -lt 5 ]; do n=$((n+1)); echo line $n; done
+      sleep 1; echo more; sleep 1000
   - name: other
     image: host
-    command: [sh, -c, 'echo other; echo loud >&2; sleep 1; echo said > $KUBRICK_ROOT/dev/termination-log; exit 3']
+    command:
+    - sh
+    - -c
+    - |
+      echo other; echo loud >&2; sleep 1
+      echo said > $KUBRICK_ROOT/dev/termination-log; exit 3
 "#;
 
 #[test]

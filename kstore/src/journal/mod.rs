@@ -54,7 +54,8 @@ const MAX_FRAME_BYTES: usize = 256 << 20;
 /// [`Compacted`](Error::Compacted). Leases have their whole time before them again.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use kstore::{JournalStore, StoreExt};
 /// let directory = tempfile::tempdir()?;
 /// let store = JournalStore::open(directory.path())?;
