@@ -30,6 +30,10 @@ pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
                 cargo(&[&build[..], &programs[..]].concat(), &[])?;
             }
             let mut arguments = vec!["bench", "--package", package, "--bench", benchmark];
+            if name == "cluster" {
+                // It drives those programs, and need not be optimized more than they are.
+                arguments.extend(["--profile", "release"]);
+            }
             if !features.is_empty() {
                 arguments.extend(["--features", features]);
             }
