@@ -38,7 +38,7 @@ pub use mvcc::MemoryOptions;
 pub use record::{Attachment, Record, Revision, Value};
 pub use status::StoreStatus;
 pub use store::Store;
-pub use txn::{Compare, Op, OpResult, Operator, Target, Txn, TxnResult};
+pub use txn::{Compare, Durability, Op, OpResult, Operator, Target, Txn, TxnResult};
 pub use watch::{WatchOptions, WatchStream};
 
 #[doc(no_inline)]

@@ -10,12 +10,14 @@ use super::frame::{self, Found, SECTOR};
 use super::log::{Log, Segment, create_segment};
 use super::segment::{Header, Name, log_name, parse, snapshot_name};
 use crate::mvcc::State;
-use crate::{Error, Result};
+use crate::{Error, Result, Revision};
 
 /// A journal as it was found.
 pub(super) struct Opened {
     pub(super) state: State,
     pub(super) log: Log,
+    /// No revision up to here comes again.
+    pub(super) reserved: Revision,
 }
 
 /// What files there are.
@@ -217,6 +219,10 @@ impl Replay {
                     self.state.replay_compact(through);
                     true
                 }
+                Logged::Reserve { through } => {
+                    self.state.replay_reserve(through);
+                    true
+                }
                 _ => false,
             };
             if !fits {
@@ -292,6 +298,9 @@ impl Replay {
             payload: Vec::new(),
             buffer: Vec::new(),
         };
-        Opened { state: self.state, log }
+        let mut state = self.state;
+        let reserved = state.reserved();
+        state.skip_reserved();
+        Opened { state, log, reserved }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// The newest revision that is in the watch rings.
     pub(super) published: Revision,
     pub(super) compacted: Revision,
+    /// No revision up to here comes again, whatever the journal below lost.
+    pub(super) reserved: Revision,
     /// Where each key's history is, for point reads.
     pub(super) slots: HashMap<Bytes, usize>,
     /// The same in key order, for ranges.
@@ -67,6 +69,7 @@ impl State {
             durable: Revision::FIRST,
             published: Revision::FIRST,
             compacted: Revision(0),
+            reserved: Revision(0),
             slots: HashMap::new(),
             order: BTreeMap::new(),
             histories: Slab::new(),
@@ -396,6 +399,11 @@ impl State {
             self.note(|| Entry::Compact { through });
         }
         Ok(())
+    }
+
+    /// Forgets all but the present.
+    pub(super) fn forget_history(&mut self) {
+        while self.compact_oldest(LATEST) {}
     }
 
     /// Forgets the oldest commit if it is not after `through`.
