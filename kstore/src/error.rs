@@ -85,6 +85,12 @@ pub enum Error {
         /// The directory.
         place: String,
     },
+    /// A journal is to be made where something is.
+    #[error("{place} is not empty: name a new directory")]
+    NotEmpty {
+        /// The directory.
+        place: String,
+    },
     /// The operating system refused; nothing was promised.
     #[error("cannot {action}")]
     Io {

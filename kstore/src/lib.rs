@@ -2,6 +2,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod digest;
 mod error;
 mod event;
 mod ext;

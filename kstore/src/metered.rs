@@ -182,6 +182,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Damaged { .. } => "damaged",
         Error::Foreign { .. } => "foreign",
         Error::InUse { .. } => "in_use",
+        Error::NotEmpty { .. } => "not_empty",
         Error::Io { .. } => "io",
     }
 }

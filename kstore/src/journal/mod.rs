@@ -7,6 +7,7 @@
 //! | `writer` | group commit: one frame, one sync, then everybody is told |
 //! | `frame`, `codec`, `segment` | the format, as plain functions |
 //! | `log`, `snapshot`, `open` | files: written, replaced, read back |
+//! | `operations` | what an operator does: look, check, back up, restore |
 //! | [`disk`] | the file system underneath, as small as it gets |
 
 mod codec;
@@ -14,6 +15,7 @@ pub mod disk;
 mod frame;
 mod log;
 mod open;
+mod operations;
 mod options;
 mod pace;
 mod queue;
@@ -32,9 +34,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use self::disk::{Disk, RealDisk};
+pub use self::operations::{
+    Inspection, Progress, RestoreOptions, Verification, backup, inspect, restore, verify,
+};
 pub use self::options::JournalOptions;
 use self::pace::Pace;
 use self::queue::Queue;
+pub use self::snapshot::Written;
 use self::writer::Writer;
 use crate::mvcc::{Core, Entry, Shown, Sink};
 use crate::{

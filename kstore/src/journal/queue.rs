@@ -62,6 +62,8 @@ struct State {
     full: Option<Error>,
     /// Somebody wants room: the writer is to look for it again.
     wanted: bool,
+    /// Who wants a snapshot.
+    saves: VecDeque<oneshot::Sender<Result<()>>>,
     closed: bool,
 }
 
@@ -85,6 +87,8 @@ pub(super) struct Batch {
     pub(super) pushes: usize,
     /// More revisions are to be reserved with it.
     pub(super) reserve: bool,
+    /// Somebody wants a snapshot after it, and to be told.
+    pub(super) save: Option<oneshot::Sender<Result<()>>>,
 }
 
 impl Sink for Queue {
@@ -164,8 +168,10 @@ impl State {
         if self.is_due() && !self.waiting.is_empty() {
             return Some(self.take(MAX_BATCH_BYTES));
         }
-        // Nothing to write, and room to look for.
-        std::mem::take(&mut self.wanted).then(Batch::default)
+        // Nothing to write, and room to look for, or a snapshot to make.
+        let save = self.saves.pop_front();
+        let wanted = std::mem::take(&mut self.wanted) || save.is_some();
+        wanted.then(|| Batch { save, ..Batch::default() })
     }
 
     fn add_waiter(&mut self, count: u64) -> oneshot::Receiver<()> {
@@ -273,6 +279,7 @@ impl Queue {
         state.waiting_bytes = 0;
         // Dropping them tells them.
         state.waiters.clear();
+        state.saves.clear();
         self.taken(&state);
         self.more.notify_all();
     }
@@ -284,6 +291,18 @@ impl Queue {
         state.wanted = true;
         self.more.notify_one();
         Err(full)
+    }
+
+    /// Makes a snapshot, and waits for it.
+    pub(super) fn save(&self) -> oneshot::Receiver<Result<()>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        state.saves.retain(|waiting| !waiting.is_closed());
+        if state.broken.is_none() {
+            state.saves.push_back(sender);
+            self.more.notify_one();
+        }
+        receiver
     }
 
     /// Says whether there is room for more.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::log::Log;
@@ -31,10 +32,9 @@ impl Writer {
     /// Works until the queue is closed and empty, or broken.
     pub(super) fn run(mut self) {
         while let Some(batch) = self.queue.wait_next(self.pace) {
-            if !self.commit(batch) {
+            if !self.take(batch) {
                 break;
             }
-            self.save_if_due();
         }
         self.finish();
         if let Some(saving) = self.saving.take() {
@@ -46,11 +46,22 @@ impl Writer {
     /// Makes everything that somebody waits for durable, in the caller's own thread.
     pub(super) fn drain(&mut self) {
         while let Some(batch) = self.queue.try_next() {
-            if !self.commit(batch) {
+            if !self.take(batch) {
                 break;
             }
-            self.save_if_due();
         }
+    }
+
+    fn take(&mut self, mut batch: Batch) -> bool {
+        let save = batch.save.take();
+        if !self.commit(batch) {
+            return false;
+        }
+        match save {
+            Some(tell) => self.save_now(tell),
+            None => self.save_if_due(),
+        }
+        true
     }
 
     /// Makes all that waits durable, and gives back the revisions that were reserved, so that the
@@ -97,16 +108,30 @@ impl Writer {
     }
 
     fn save_if_due(&mut self) {
-        if self.saving.as_ref().is_some_and(JoinHandle::is_finished)
-            && let Some(saving) = self.saving.take()
+        if self.saving.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.end_saving();
+        }
+        let due = self.log.grown >= self.snapshot_bytes.max(self.core.status().bytes);
+        if due && self.saving.is_none() {
+            self.save(None);
+        }
+    }
+
+    /// Makes a snapshot that somebody asked for, after the one that is being made.
+    fn save_now(&mut self, tell: oneshot::Sender<Result<()>>) {
+        self.end_saving();
+        self.save(Some(tell));
+    }
+
+    fn end_saving(&mut self) {
+        if let Some(saving) = self.saving.take()
             && let Ok(Err(error)) = saving.join()
         {
             tracing::warn!(%error, "a snapshot was not made; the log goes on growing");
         }
-        let due = self.log.grown >= self.snapshot_bytes.max(self.core.status().bytes);
-        if !due || self.saving.is_some() {
-            return;
-        }
+    }
+
+    fn save(&mut self, tell: Option<oneshot::Sender<Result<()>>>) {
         // What waits is written first, so that the snapshot shows what the log has until here.
         let (saved, rest) = self.core.pin(|| self.queue.take_all());
         if !self.commit(rest) {
@@ -121,19 +146,31 @@ impl Writer {
             saved: Saved { reserved: self.reserved, ..saved },
             position: self.log.position(),
         };
+        let queue = Arc::clone(&self.queue);
+        let inline = self.inline;
+        let work = move || {
+            // One that was asked for is made even while the store is being closed.
+            let stopped =
+                || tell.is_none() && !inline && (queue.is_closed() || queue.check().is_err());
+            let made = job.run(stopped);
+            if let Some(tell) = tell {
+                // Who does not wait any more need not be told.
+                let _ = tell.send(made.clone());
+            }
+            made
+        };
         if self.inline {
-            if let Err(error) = job.run(|| false) {
+            if let Err(error) = work() {
                 tracing::warn!(%error, "a snapshot was not made; the log goes on growing");
             }
             return;
         }
-        let queue = Arc::clone(&self.queue);
-        let stopped = move || queue.is_closed() || queue.check().is_err();
+        let revision = saved.revision;
         let thread = std::thread::Builder::new().name("kstore-snapshot".to_owned());
-        match thread.spawn(move || job.run(stopped)) {
+        match thread.spawn(work) {
             Ok(saving) => self.saving = Some(saving),
             Err(error) => {
-                self.core.unpin();
+                self.core.unpin(revision);
                 tracing::warn!(%error, "a snapshot was not begun; the log goes on growing");
             }
         }

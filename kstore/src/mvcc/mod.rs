@@ -203,7 +203,15 @@ impl Core {
     /// between this and `also`.
     pub(crate) fn pin<T>(&self, also: impl FnOnce() -> T) -> (Saved, T) {
         let mut state = self.state.write();
-        (state.pin(), also())
+        let newest = state.newest();
+        (state.pin(newest), also())
+    }
+
+    /// Begins to save what is durable: it stays readable until [`Core::unpin`].
+    pub(crate) fn pin_durable(&self) -> Saved {
+        let mut state = self.state.write();
+        let durable = state.revision();
+        state.pin(durable)
     }
 
     /// The newest revision, which may still be undone by a power cut.
@@ -216,8 +224,8 @@ impl Core {
         self.synced.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    pub(crate) fn unpin(&self) {
-        self.state.write().unpin();
+    pub(crate) fn unpin(&self, revision: Revision) {
+        self.state.write().unpin(revision);
     }
 
     /// The records after a key, as they were at a pinned revision.

@@ -20,16 +20,18 @@ impl State {
         self.entries.get_or_insert_default();
     }
 
-    /// Begins to save what is there: it stays readable until it is unpinned.
-    pub(super) fn pin(&mut self) -> Saved {
-        let (revision, reserved) = (self.newest, Revision(0));
-        self.pinned = Some(revision);
+    /// Begins to save what is there, or what is durable: it stays readable until it is unpinned.
+    pub(super) fn pin(&mut self, revision: Revision) -> Saved {
+        let reserved = Revision(0);
+        self.pinned.push(revision);
         let leases = self.leases.all().map(|(lease, ttl)| SavedLease { lease, ttl }).collect();
         Saved { revision, reserved, last_lease: self.leases.last(), leases }
     }
 
-    pub(super) fn unpin(&mut self) {
-        self.pinned = None;
+    pub(super) fn unpin(&mut self, revision: Revision) {
+        if let Some(at) = self.pinned.iter().position(|pinned| *pinned == revision) {
+            self.pinned.swap_remove(at);
+        }
     }
 
     /// Up to `most` records after a key, as they were at a pinned revision.

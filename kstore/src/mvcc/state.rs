@@ -51,7 +51,7 @@ pub(crate) struct State {
     /// What a journal has not been given yet; none if there is no journal.
     pub(super) entries: Option<Vec<Entry>>,
     /// What somebody reads in pieces: no history after it is forgotten.
-    pub(super) pinned: Option<Revision>,
+    pub(super) pinned: Vec<Revision>,
     wakers: Vec<Waker>,
     live: u64,
     live_bytes: u64,
@@ -75,7 +75,7 @@ impl State {
             histories: Slab::new(),
             log: VecDeque::new(),
             entries: None,
-            pinned: None,
+            pinned: Vec::new(),
             wakers: Vec::new(),
             live: 0,
             live_bytes: 0,
@@ -408,7 +408,7 @@ impl State {
 
     /// Forgets the oldest commit if it is not after `through`.
     fn compact_oldest(&mut self, through: Revision) -> bool {
-        let through = self.pinned.map_or(through, |pinned| through.min(pinned));
+        let through = self.pinned.iter().copied().fold(through, Revision::min);
         let Some(commit) = self.log.pop_front_if(|commit| commit.revision <= through) else {
             return false;
         };
@@ -434,7 +434,7 @@ impl State {
             let late = self.log.front().is_some_and(|commit| commit.revision <= self.compacted);
             let over = self.log.len() as u64 > options.retain_revisions
                 || self.superseded_bytes > options.retain_bytes
-                || (late && self.pinned.is_none());
+                || (late && self.pinned.is_empty());
             if !over || !self.compact_oldest(self.durable) {
                 break;
             }
