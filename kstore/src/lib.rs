@@ -13,6 +13,7 @@ pub mod history;
 pub mod journal;
 mod key_range;
 mod lease;
+mod limited;
 mod memory;
 mod metered;
 #[cfg(feature = "mock")]
@@ -31,6 +32,7 @@ pub use faulty::{Faults, FaultyStore, InjectedFault};
 pub use journal::{JournalOptions, JournalStore};
 pub use key_range::{KeyRange, Page, RangeOptions};
 pub use lease::{LeaseId, LeaseStatus, Leases};
+pub use limited::{LimitedStore, Limits};
 pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 #[cfg(feature = "mock")]

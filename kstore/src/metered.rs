@@ -174,6 +174,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Conflict { .. } => "conflict",
         Error::TooSlow { .. } => "too_slow",
         Error::Unavailable { .. } => "unavailable",
+        Error::Busy { .. } => "busy",
         Error::Closed => "closed",
         Error::TooLarge { .. } => "too_large",
         Error::EmptyKey => "empty_key",

@@ -128,6 +128,11 @@ pub(super) fn store_status(error: &kstore::Error) -> Status {
         kstore::Error::OverQuota { .. } => {
             Status::failure(507, Reason::InternalError, format!("etcdserver: mvcc: {error}"))
         }
+        kstore::Error::Busy { retry_after, .. } => {
+            let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+            Status::failure(429, Reason::TooManyRequests, error.to_string())
+                .retry_after(seconds.max(RETRY_AFTER_S))
+        }
         kstore::Error::Unavailable { .. } | kstore::Error::Closed => {
             unavailable(format!("the store cannot be reached: {error}"))
         }
