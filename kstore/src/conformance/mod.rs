@@ -6,6 +6,7 @@ mod capabilities;
 mod cases;
 mod concurrent;
 mod drops;
+mod explore;
 mod leases;
 mod list;
 mod range;
@@ -18,6 +19,7 @@ mod watch_history;
 
 pub use capabilities::Capabilities;
 pub use cases::{CASES, Case};
+pub use explore::Explored;
 pub use subject::Suite;
 
 #[doc(inline)]

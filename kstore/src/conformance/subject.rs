@@ -88,12 +88,15 @@ impl Suite {
             eprintln!("skipped {name}: capability {} is not declared", case.capability);
             return;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        self.runtime().block_on((case.body)(self));
+    }
+
+    pub(super) fn runtime(&self) -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(self.capabilities.virtual_time)
             .build()
-            .expect("a current-thread runtime can be built");
-        runtime.block_on((case.body)(self));
+            .expect("a current-thread runtime can be built")
     }
 }
 
