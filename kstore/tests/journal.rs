@@ -19,6 +19,7 @@ use kstore::{
     Durability, Error, JournalOptions, JournalStore, KeyRange, MemoryOptions, Op, RangeOptions,
     Record, Revision, Store, StoreExt, Txn,
 };
+use parking_lot::Mutex;
 
 const QUOTA: u64 = 1 << 20;
 const BACKLOG: usize = 256;
@@ -42,18 +43,39 @@ fn in_directory() -> (tempfile::TempDir, JournalStore) {
     (directory, store)
 }
 
-fn simulated() -> JournalStore {
-    JournalStore::on(SimulatedDisk::new(), options().random(Random::seeded(1)).inline()).unwrap()
+fn durable() -> Capabilities {
+    capabilities().durable(|directory: &tempfile::TempDir| {
+        let place = directory.path().join("journal");
+        async move { JournalStore::with(place, options()).unwrap() }
+    })
 }
 
-suite!(journal_store, capabilities(), || async { in_directory() });
-suite!(boxed_journal, capabilities(), || async {
+suite!(journal_store, durable(), || async { in_directory() });
+suite!(boxed_journal, durable(), || async {
     let (guard, store) = in_directory();
     (guard, Box::new(store) as Box<dyn Store>)
 });
-suite!(simulated_journal, capabilities().virtual_time(), || async { ((), simulated()) });
-suite!(shared_journal, capabilities().virtual_time(), || async {
-    ((), Arc::new(simulated()) as Arc<dyn Store>)
+fn on(disk: SimulatedDisk) -> JournalStore {
+    JournalStore::on(disk, options().random(Random::seeded(1)).inline()).unwrap()
+}
+
+// Closed by a power cut that loses all that it can.
+fn simulated_and_durable() -> Capabilities {
+    capabilities().virtual_time().durable(|disk: &Mutex<SimulatedDisk>| {
+        let mut disk = disk.lock();
+        *disk = disk.after_power_cut(Keep::Nothing);
+        let store = on(disk.clone());
+        async move { store }
+    })
+}
+
+suite!(simulated_journal, simulated_and_durable(), || async {
+    let disk = SimulatedDisk::new();
+    (Mutex::new(disk.clone()), on(disk))
+});
+suite!(shared_journal, simulated_and_durable(), || async {
+    let disk = SimulatedDisk::new();
+    (Mutex::new(disk.clone()), Arc::new(on(disk)) as Arc<dyn Store>)
 });
 
 /// What a store holds, in full.

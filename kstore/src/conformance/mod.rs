@@ -11,6 +11,7 @@ mod leases;
 mod list;
 mod range;
 mod recording;
+mod reopen;
 mod space;
 mod subject;
 mod txn;

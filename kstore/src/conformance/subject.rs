@@ -76,6 +76,15 @@ impl Suite {
         Subject { store, _guard: guard }
     }
 
+    /// The same store, closed and opened again.
+    pub(super) async fn reopen(&self, subject: Subject) -> Subject {
+        let Subject { store, _guard } = subject;
+        assert_eq!(Arc::strong_count(&store), 1, "the case holds on to the store");
+        drop(store);
+        let reopen = self.capabilities.reopen.as_ref().expect("the capability is declared");
+        Subject { store: reopen(&*_guard).await, _guard }
+    }
+
     /// Runs one case, or prints that it is skipped.
     ///
     /// # Panics
