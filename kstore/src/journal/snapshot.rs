@@ -17,6 +17,10 @@ const PAGE: usize = 512;
 /// About how large the frames of a snapshot are, in bytes.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// What of a snapshot is written before it is synced, in bytes: the log's syncs wait for no more
+/// of it than that.
+const MAX_UNSYNCED_BYTES: u64 = 1 << 20;
+
 /// A snapshot that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,6 +125,7 @@ struct Writer<'a> {
     file: &'a dyn DiskFile,
     salt: u64,
     at: u64,
+    synced: u64,
     number: u64,
     previous: u32,
     payload: Vec<u8>,
@@ -130,7 +135,8 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(file: &'a dyn DiskFile, salt: u64) -> Self {
         let (payload, buffer) = (Vec::new(), Vec::new());
-        Self { file, salt, at: SECTOR as u64, number: 0, previous: 0, payload, buffer }
+        let at = SECTOR as u64;
+        Self { file, salt, at, synced: at, number: 0, previous: 0, payload, buffer }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -139,6 +145,10 @@ impl<'a> Writer<'a> {
         self.previous = frame::encode(&mut self.buffer, &self.payload, link);
         self.file.write(self.at, &self.buffer)?;
         self.at += self.buffer.len() as u64;
+        if self.at - self.synced >= MAX_UNSYNCED_BYTES {
+            self.file.sync()?;
+            self.synced = self.at;
+        }
         self.number += 1;
         self.payload.clear();
         Ok(())
