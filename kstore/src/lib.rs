@@ -3,6 +3,8 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(any(feature = "etcd", feature = "etcd-server"))]
+pub mod etcd;
 mod event;
 mod ext;
 mod faulty;
@@ -24,6 +26,8 @@ mod txn;
 mod watch;
 
 pub use error::{Error, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdError, EtcdHealth, EtcdOptions, EtcdStore};
 pub use event::{Event, EventKind, WatchBatch};
 pub use ext::StoreExt;
 pub use faulty::{Faults, FaultyStore, InjectedFault};
