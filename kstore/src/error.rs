@@ -1,6 +1,7 @@
 //! What can go wrong, as the caller can act on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -85,6 +86,12 @@ pub enum Error {
         /// The directory.
         place: String,
     },
+    /// A journal is to be made where something is.
+    #[error("{place} is not empty: name a new directory")]
+    NotEmpty {
+        /// The directory.
+        place: String,
+    },
     /// The operating system refused; nothing was promised.
     #[error("cannot {action}")]
     Io {
@@ -92,6 +99,14 @@ pub enum Error {
         action: String,
         /// The system's answer.
         source: Arc<std::io::Error>,
+    },
+    /// As much is going on as is allowed; nothing was done.
+    #[error("too many {what} already: retry in {} ms", retry_after.as_millis())]
+    Busy {
+        /// What there is too much of.
+        what: &'static str,
+        /// When to try again.
+        retry_after: Duration,
     },
     /// The store has been closed.
     #[error("store is closed")]

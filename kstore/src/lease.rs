@@ -39,6 +39,7 @@ pub trait Leases: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - `lease_expires_with_its_keys`: at its end its keys are deleted, at one revision.
+    /// - `leases_survive_reopening` (S1): with their keys, where the backend is durable.
     /// - `lease_belongs_to_the_last_put`: a put attaches the key to its lease alone, or to none.
     async fn grant(&self, ttl: Duration) -> Result<LeaseId>;
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod digest;
 mod error;
 #[cfg(any(feature = "etcd", feature = "etcd-server"))]
 pub mod etcd;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod journal;
 mod key_range;
 mod lease;
+mod limited;
 mod memory;
 mod metered;
 #[cfg(feature = "mock")]
@@ -34,6 +36,7 @@ pub use faulty::{Faults, FaultyStore, InjectedFault};
 pub use journal::{JournalOptions, JournalStore};
 pub use key_range::{KeyRange, Page, RangeOptions};
 pub use lease::{LeaseId, LeaseStatus, Leases};
+pub use limited::{LimitedStore, Limits};
 pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 #[cfg(feature = "mock")]
@@ -42,7 +45,7 @@ pub use mvcc::MemoryOptions;
 pub use record::{Attachment, Record, Revision, Value};
 pub use status::StoreStatus;
 pub use store::Store;
-pub use txn::{Compare, Op, OpResult, Operator, Target, Txn, TxnResult};
+pub use txn::{Compare, Durability, Op, OpResult, Operator, Target, Txn, TxnResult};
 pub use watch::{WatchOptions, WatchStream};
 
 #[doc(no_inline)]

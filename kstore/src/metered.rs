@@ -174,6 +174,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Conflict { .. } => "conflict",
         Error::TooSlow { .. } => "too_slow",
         Error::Unavailable { .. } => "unavailable",
+        Error::Busy { .. } => "busy",
         Error::Closed => "closed",
         Error::TooLarge { .. } => "too_large",
         Error::EmptyKey => "empty_key",
@@ -182,6 +183,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Damaged { .. } => "damaged",
         Error::Foreign { .. } => "foreign",
         Error::InUse { .. } => "in_use",
+        Error::NotEmpty { .. } => "not_empty",
         Error::Io { .. } => "io",
     }
 }

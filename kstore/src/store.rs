@@ -62,6 +62,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - `concurrent_swaps_have_one_winner` (S4): no update is lost.
     /// - `revision_never_decreases_or_repeats` (S3): over writers, compaction and failures.
     /// - `histories_are_linearizable_per_key` (S11): reads and writes of concurrent clients.
+    /// - `acknowledged_writes_survive_reopening` (S1, S12): with all that is known of them.
+    /// - `revision_goes_on_after_reopening` (S3): none comes twice.
     /// - `over_quota_only_writes_fail` (S8): reads, deletes and compaction work and make room.
     /// - `dropped_txn_is_whole_or_absent`: its future may be dropped at any poll.
     async fn txn(&self, txn: Txn) -> Result<TxnResult>;
@@ -88,6 +90,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - `watch_before_the_compacted_revision_is_refused` (S5): with `Compacted`.
     /// - `watch_answers_progress_requests`: also when nothing ever happened in its range.
     /// - `watch_tells_progress_periodically`: each period without events, if asked to.
+    /// - `watch_after_reopening_misses_nothing` (S6): or is refused with `Compacted`.
     /// - `slow_watcher_is_closed_and_delays_nobody` (S7): with `TooSlow`, never a gap.
     /// - `dropped_watch_is_forgotten` (S7): it is counted no more.
     /// - `dropped_next_loses_nothing`: the future of a `next` may be dropped at any poll.
@@ -103,6 +106,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - `compaction_is_idempotent`: again, or further back, changes nothing.
     /// - `compaction_of_the_future_is_refused`: with `Future`.
     /// - `compaction_returns_memory` (S8): bytes in use shrink to what is kept.
+    /// - `compaction_survives_reopening` (S5): what was forgotten does not come back.
     /// - `dropped_compaction_is_harmless`: its future may be dropped at any poll.
     async fn compact(&self, through: Revision) -> Result<()>;
 

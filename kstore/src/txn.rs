@@ -22,6 +22,20 @@ pub struct Txn {
     pub then: Vec<Op>,
     /// The operations if it does not, in order.
     pub otherwise: Vec<Op>,
+    /// What may become of it in a crash.
+    pub durability: Durability,
+}
+
+/// What a crash may do to a transaction that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// Nothing (S1, S2).
+    #[default]
+    Durable,
+    /// It may undo it, with the volatile ones after it, if it was answered in the last second or
+    /// so. A backend for which that is no faster makes it durable. What is written so should never
+    /// be written durably, too: leases of nodes and events are meant.
+    Volatile,
 }
 
 impl Txn {
@@ -36,6 +50,13 @@ impl Txn {
     #[must_use]
     pub fn and_then(mut self, op: Op) -> Self {
         self.then.push(op);
+        self
+    }
+
+    /// Says what a crash may do to it.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 

@@ -8,8 +8,8 @@ use kcore::random::Random;
 use kstore::conformance::{Capabilities, suite};
 use kstore::history::{Action, Recorder, check_linearizable};
 use kstore::{
-    Bytes, Error, Faults, FaultyStore, KeyRange, MemoryOptions, MemoryStore, MeteredStore, Store,
-    StoreExt, WatchBatch, WatchOptions,
+    Bytes, Error, Faults, FaultyStore, KeyRange, LimitedStore, Limits, MemoryOptions, MemoryStore,
+    MeteredStore, Store, StoreExt, WatchBatch, WatchOptions,
 };
 use prometheus_client::registry::Registry;
 
@@ -33,6 +33,22 @@ suite!(metered_store, capabilities(), || async {
 
 suite!(faulty_store_without_faults, capabilities(), || async {
     ((), FaultyStore::new(memory(), Random::seeded(1), Faults::default()))
+});
+
+suite!(limited_store_without_limits, capabilities(), || async {
+    ((), LimitedStore::new(memory(), Limits::default()))
+});
+
+// Over a store that has limits of its own, and ones that are out of reach: here the layer's count.
+suite!(limited_store, capabilities().max_value_bytes(64 << 10), || async {
+    let inner = MemoryStore::with_options(MemoryOptions::default().watch_backlog(BACKLOG));
+    let limits = Limits::default()
+        .requests(2000.0, 100)
+        .longest_wait(Duration::from_secs(60))
+        .max_value_bytes(64 << 10)
+        .quota_bytes(QUOTA)
+        .watchers(1000);
+    ((), Arc::new(LimitedStore::new(inner, limits)))
 });
 
 // Delays are no faults: a store that takes its time keeps the whole contract, and its futures are
@@ -81,6 +97,35 @@ async fn histories_stay_linearizable_under_faults() {
         check_linearizable(&history).unwrap_or_else(|violation| panic!("{seed}: {violation}"));
     }
     assert!(unknown > 50, "faults happened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_beyond_the_rate_wait_in_order_and_then_are_refused() {
+    let limits = Limits::default().requests(100.0, 10).longest_wait(Duration::from_millis(500));
+    let store = LimitedStore::new(memory(), limits);
+    let start = tokio::time::Instant::now();
+    let puts = (0..100).map(|n| store.put(format!("k{n}"), "1"));
+    let results = futures::future::join_all(puts).await;
+    // Ten at once, fifty in the half second that is waited for at most.
+    let taken = results.iter().take_while(|result| result.is_ok()).count();
+    assert_eq!(taken, 60);
+    assert_eq!(start.elapsed().as_millis(), 500);
+    let refused = results.last().unwrap().as_ref().unwrap_err();
+    assert!(matches!(refused, Error::Busy { .. }) && !refused.is_ambiguous(), "{refused}");
+    assert_eq!(store.inner().status().await.unwrap().keys, 60);
+    let revisions: Vec<_> = results.into_iter().flatten().collect();
+    assert!(revisions.is_sorted(), "in the order in which they came");
+}
+
+#[tokio::test]
+async fn watches_beyond_the_limit_are_refused_until_one_closes() {
+    let store = LimitedStore::new(memory(), Limits::default().watchers(2));
+    let open = || store.watch(KeyRange::all(), WatchOptions::default());
+    let (first, _second) = (open().await.unwrap(), open().await.unwrap());
+    let refused = open().await.unwrap_err();
+    assert!(refused.to_string().contains("too many watches are open"), "{refused}");
+    drop(first);
+    open().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,15 @@
 //! The suite proves itself: each planted bug is caught by exactly the case that names it.
 
+#![allow(clippy::print_stdout, reason = "tests say counts")]
+
 mod planted_bugs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
+use kcore::random::Random;
 use kstore::conformance::{CASES, Capabilities, Suite};
-use kstore::{MemoryOptions, MemoryStore};
+use kstore::{Faults, FaultyStore, MemoryOptions, MemoryStore};
 use planted_bugs::{Bug, Buggy};
 
 const QUOTA: u64 = 1 << 20;
@@ -67,4 +71,33 @@ planted! {
     patience_without_end_is_caught: EndlessPatience => "slow_watcher_is_closed_and_delays_nobody",
     forgotten_compares_are_caught: ValueCompare => "txn_compares_each_target",
     compaction_that_frees_nothing_is_caught: HiddenBytes => "compaction_returns_memory",
+}
+
+/// The exploration finds what it is for, without a case that looks for it.
+#[test]
+fn planted_bugs_are_found_by_histories() {
+    let slow = || Faults::default().delay(0.5, Duration::from_millis(3));
+    let bugs = [
+        Bug::StaleRead,
+        Bug::LostDelete,
+        Bug::CreateRace,
+        Bug::SwapRace,
+        Bug::OutOfOrder,
+        Bug::Duplicate,
+        Bug::Dropped,
+        Bug::WrongPrevious,
+        Bug::WrongCreate,
+        Bug::ForeignEvent,
+        Bug::EarlyProgress,
+        Bug::ResumeGap,
+    ];
+    for bug in bugs {
+        let suite = Suite::new(Capabilities::default().virtual_time(), move || async move {
+            let store = Buggy::new(MemoryStore::new(), Some(bug)).everywhere();
+            ((), FaultyStore::new(store, Random::seeded(6), slow()))
+        });
+        let found = catch_unwind(AssertUnwindSafe(|| suite.explore(0..300)));
+        assert!(found.is_err(), "{bug:?} was not found");
+    }
+    println!("{} planted bugs found by histories", bugs.len());
 }

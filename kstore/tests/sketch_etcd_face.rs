@@ -73,6 +73,7 @@ async fn txn(store: &dyn Store, request: TxnRequest) -> Result<TxnResult> {
             compares: request.compare,
             then: request.success.into_iter().map(op).collect(),
             otherwise: request.failure.into_iter().map(op).collect(),
+            ..Txn::default()
         })
         .await
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kcore::kind::{Codec, Kind, Typed};
 use kcore::name::Resource;
+use kstore::Durability;
 
 use super::conversion::{Convert, StoredAs};
 use crate::schema::SchemaSource;
@@ -116,6 +117,8 @@ pub(crate) struct Row {
     pub(crate) same_spec: Option<SameSpec>,
     pub(crate) strategy: Box<dyn Strategy>,
     pub(crate) stored_as: Option<StoredAs>,
+    /// What a crash may do to its last writes.
+    pub(crate) durability: Durability,
     /// Turns an object into the version whose columns it prints, if that is another one.
     pub(crate) print_as: Option<Convert>,
 }
@@ -138,8 +141,15 @@ impl Row {
             same_spec: None,
             strategy: Box::new(Adapter(Plain::<K>::default())),
             stored_as: None,
+            durability: Durability::Durable,
             print_as: None,
         }
+    }
+
+    /// A crash may undo its last writes: its writers repeat themselves, or nobody needs them.
+    pub(crate) fn volatile(mut self) -> Self {
+        self.durability = Durability::Volatile;
+        self
     }
 
     /// Names it goes by on a command line.

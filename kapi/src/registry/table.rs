@@ -71,7 +71,7 @@ fn core_rows(loopback: Option<LoopbackCidr>) -> Vec<Row> {
         row!(core::v1::ComponentStatus).short("cs"),
         row!(core::v1::ConfigMap).short("cm").strategy(strategy::ConfigMapStrategy),
         row!(core::v1::Endpoints).short("ep").strategy(strategy::EndpointsStrategy { loopback }),
-        row!(core::v1::Event).short("ev").strategy(strategy::CoreEventStrategy),
+        row!(core::v1::Event).short("ev").volatile().strategy(strategy::CoreEventStrategy),
         row!(core::v1::LimitRange).short("limits"),
         row!(core::v1::Namespace, status)
             .short("ns")
@@ -104,7 +104,7 @@ fn core_rows(loopback: Option<LoopbackCidr>) -> Vec<Row> {
             strategy::convert::event_to_core,
             strategy::convert::event_from_core,
         ),
-        row!(coordination::v1::Lease).strategy(strategy::LeaseStrategy),
+        row!(coordination::v1::Lease).volatile().strategy(strategy::LeaseStrategy),
         row!(discovery::v1::EndpointSlice).strategy(strategy::EndpointSliceStrategy { loopback }),
     ]
 }

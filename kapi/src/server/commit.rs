@@ -20,6 +20,16 @@ pub(super) struct Extras {
     pub(super) ops: Vec<Op>,
 }
 
+/// Where a write goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The kind, as it is stored.
+    pub(super) row: &'a Row,
+    pub(super) key: &'a str,
+    /// The revision that must have written it last (zero: it must not exist).
+    pub(super) expected: u64,
+}
+
 /// How a write ended.
 pub(super) enum Outcome {
     /// It is stored, at this revision.
@@ -31,31 +41,29 @@ pub(super) enum Outcome {
 }
 
 impl Server {
-    /// Writes an object whose state must still be `expected` (zero: must not exist).
+    /// Writes an object whose state must still be the expected one.
     pub(super) async fn commit(
         &self,
-        key: &str,
+        at: Place<'_>,
         encoded: &Encoded,
-        expected: u64,
         extras: Extras,
     ) -> Result<Outcome> {
-        let key = key.to_owned();
         let value = Value::new(encoded.bytes().clone()).attach(Arc::new(encoded.clone()));
-        self.write(key.clone(), expected, Op::put(key, value), extras).await
+        self.write(at, Op::put(at.key.to_owned(), value), extras).await
     }
 
-    /// Removes an object whose state must still be `expected`.
-    pub(super) async fn remove(&self, key: &str, expected: u64, extras: Extras) -> Result<Outcome> {
-        let key = key.to_owned();
-        self.write(key.clone(), expected, Op::delete(key), extras).await
+    /// Removes an object whose state must still be the expected one.
+    pub(super) async fn remove(&self, at: Place<'_>, extras: Extras) -> Result<Outcome> {
+        self.write(at, Op::delete(at.key.to_owned()), extras).await
     }
 
-    async fn write(&self, key: String, expected: u64, op: Op, extras: Extras) -> Result<Outcome> {
+    async fn write(&self, at: Place<'_>, op: Op, extras: Extras) -> Result<Outcome> {
+        let (key, expected) = (at.key.to_owned(), at.expected);
         let compare = match expected {
             0 => Compare::absent(key),
             revision => Compare::modified(key, Revision(revision)),
         };
-        let mut txn = Txn::default().when(compare).and_then(op);
+        let mut txn = Txn::default().when(compare).and_then(op).durability(at.row.durability);
         txn.compares.extend(extras.compares);
         txn.then.extend(extras.ops);
         let result = self.store.txn(txn).await.map_err(|error| store_status(&error))?;
@@ -119,6 +127,11 @@ pub(super) fn store_status(error: &kstore::Error) -> Status {
         ),
         kstore::Error::OverQuota { .. } => {
             Status::failure(507, Reason::InternalError, format!("etcdserver: mvcc: {error}"))
+        }
+        kstore::Error::Busy { retry_after, .. } => {
+            let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+            Status::failure(429, Reason::TooManyRequests, error.to_string())
+                .retry_after(seconds.max(RETRY_AFTER_S))
         }
         kstore::Error::Unavailable { .. } | kstore::Error::Closed => {
             unavailable(format!("the store cannot be reached: {error}"))

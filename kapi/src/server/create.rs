@@ -8,7 +8,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
-use super::commit::{Extras, Outcome};
+use super::commit::{Extras, Outcome, Place};
 use super::decode::{encode, encode_managed, present, to_stored};
 use super::track::Track;
 use super::{
@@ -96,7 +96,8 @@ impl Server {
                 return present(row, Object::new(encoded, 0, Some(storage.codec))).await;
             }
             let key = storage.key(&namespace, &name);
-            match self.commit(&key, &encoded, 0, extras).await? {
+            let at = Place { row: &storage, key: &key, expected: 0 };
+            match self.commit(at, &encoded, extras).await? {
                 Outcome::Written(revision) => {
                     let key = object_key(&storage, &namespace, &name);
                     let object = self.written(&storage, kind, &key, encoded, revision);
@@ -126,7 +127,8 @@ impl Server {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let key = row.key(namespace, meta.name.as_deref().unwrap_or_default());
         let encoded = encode(row, typed)?;
-        self.commit(&key, &encoded, 0, Extras::default()).await?;
+        let at = Place { row, key: &key, expected: 0 };
+        self.commit(at, &encoded, Extras::default()).await?;
         Ok(())
     }
 

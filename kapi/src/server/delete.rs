@@ -9,7 +9,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::Status;
 
-use super::commit::{Extras, Outcome};
+use super::commit::{Extras, Outcome, Place};
 use super::decode::{encode, present, typed_of};
 use super::{AdmissionRequest, Identity, Operation, Result, Server, namespace_of, object_key};
 use crate::registry::Row;
@@ -101,19 +101,19 @@ impl Server {
             self.admit_final(&request, None).await?;
             let version = old.resource_version();
             let plan = plan_deletion(&storage, &*typed, options, self.options.clock.now());
+            let at = Place { row: &storage, key: &store_key, expected: version };
             let (outcome, left) = match plan {
                 _ if options.dry_run => return Ok(Deleted::Pending(present(row, old).await?)),
                 Plan::Nothing => return Ok(Deleted::Pending(present(row, old).await?)),
                 Plan::Remove => {
                     let extras = self.allocate(None, Some(&*typed))?;
-                    (self.remove(&store_key, version, extras).await?, None)
+                    (self.remove(at, extras).await?, None)
                 }
                 Plan::Mark(mut marked) => {
                     let managers = old.managed_fields().map_err(Status::internal)?;
                     marked.meta_mut().managed_fields = managers;
                     let encoded = encode(&storage, marked)?;
-                    let outcome =
-                        self.commit(&store_key, &encoded, version, Extras::default()).await?;
+                    let outcome = self.commit(at, &encoded, Extras::default()).await?;
                     (outcome, Some(encoded))
                 }
             };

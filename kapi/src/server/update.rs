@@ -8,7 +8,7 @@ use kcore::kind::Typed;
 use kcore::object::Object;
 use kcore::status::{Cause, Status};
 
-use super::commit::Outcome;
+use super::commit::{Outcome, Place};
 use super::create::adopt_namespace;
 use super::decode::{encode, present, to_stored, typed_of};
 use super::scale::Rescale;
@@ -164,15 +164,16 @@ impl Server {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
                 return present(row, object).await.map(Written::changed);
             }
-            let version = old.resource_version();
+            let at =
+                Place { row: &storage, key: &store_key, expected: old.resource_version() };
             let outcome = if gone {
                 // The last finalizer went: the object goes in the same request (D1).
-                self.remove(&store_key, version, extras).await?
+                self.remove(at, extras).await?
             } else if encoded.bytes() == old.encoded().bytes() {
                 // Nothing changed: no write, no event (A4).
                 return present(row, old).await.map(Written::changed);
             } else {
-                self.commit(&store_key, &encoded, version, extras).await?
+                self.commit(at, &encoded, extras).await?
             };
             match outcome {
                 Outcome::Written(revision) => {

@@ -1,7 +1,19 @@
 //! What a backend says it can do.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::Store;
+
+/// Opens again what a guard keeps.
+pub(super) type Reopen = Arc<dyn Fn(&dyn Any) -> BoxFuture<'static, Arc<dyn Store>>>;
+
 /// What a backend promises beyond what all do. Undeclared promises skip their cases.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
     pub(super) virtual_time: bool,
@@ -11,6 +23,20 @@ pub struct Capabilities {
     pub(super) max_value_bytes: Option<usize>,
     pub(super) coarse_bytes: bool,
     pub(super) missing: Option<String>,
+    pub(super) reopen: Option<Reopen>,
+}
+
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capabilities")
+            .field("virtual_time", &self.virtual_time)
+            .field("leases", &self.leases)
+            .field("quota_bytes", &self.quota_bytes)
+            .field("watch_backlog", &self.watch_backlog)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("durable", &self.reopen.is_some())
+            .finish()
+    }
 }
 
 impl Capabilities {
@@ -66,6 +92,26 @@ impl Capabilities {
         self
     }
 
+    /// What was acknowledged is there when the store is opened again; `reopen` does that, given the
+    /// guard that the factory returned with a store that has been dropped.
+    ///
+    /// # Panics
+    /// The cases do, if the factory's guard is of another type than `reopen` takes.
+    #[must_use]
+    pub fn durable<G, M, S>(mut self, reopen: impl Fn(&G) -> M + 'static) -> Self
+    where
+        G: 'static,
+        M: Future<Output = S> + Send + 'static,
+        S: Store,
+    {
+        self.reopen = Some(Arc::new(move |guard| {
+            let guard = guard.downcast_ref::<G>().expect("the guard is of the type declared");
+            let opening = reopen(guard);
+            async move { Arc::new(opening.await) as Arc<dyn Store> }.boxed()
+        }));
+        self
+    }
+
     /// Whether the capability called `name` is declared; `None` if there is no such capability.
     #[must_use]
     pub fn has(&self, name: &str) -> Option<bool> {
@@ -75,6 +121,8 @@ impl Capabilities {
             "leases" => self.leases,
             "quota" => self.quota_bytes.is_some(),
             "watch_backlog" => self.watch_backlog.is_some(),
+            "durable" => self.reopen.is_some(),
+            "durable_leases" => self.reopen.is_some() && self.leases,
             "max_value_bytes" => self.max_value_bytes.is_some(),
             _ => return None,
         })

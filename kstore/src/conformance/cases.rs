@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
 use super::Suite;
-use super::{concurrent, drops, leases, range, space, txn, watch, watch_history};
+use super::{concurrent, drops, leases, range, reopen, space, txn, watch, watch_history};
 
 /// One case of the suite.
 #[derive(Clone, Copy)]

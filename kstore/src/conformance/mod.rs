@@ -6,10 +6,12 @@ mod capabilities;
 mod cases;
 mod concurrent;
 mod drops;
+mod explore;
 mod leases;
 mod list;
 mod range;
 mod recording;
+mod reopen;
 mod space;
 mod subject;
 mod txn;
@@ -18,6 +20,7 @@ mod watch_history;
 
 pub use capabilities::Capabilities;
 pub use cases::{CASES, Case};
+pub use explore::Explored;
 pub use subject::Suite;
 
 #[doc(inline)]

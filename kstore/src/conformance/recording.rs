@@ -1,13 +1,15 @@
 //! Seeded clients whose history is recorded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
 use kcore::random::Random;
+use parking_lot::Mutex;
 
 use crate::history::{Action, Operation, Recorder, Truth};
-use crate::{Error, KeyRange, Op, Record, Revision, Store, StoreExt, Txn};
+use crate::{Error, KeyRange, Op, OpResult, Record, Revision, Store, StoreExt, Txn, TxnResult};
 
 /// Clients of a linearizability history.
 const CLIENTS: u64 = 4;
@@ -25,18 +27,60 @@ pub(super) async fn yield_randomly(random: &Random) {
     }
 }
 
+/// A revision, the key it wrote, and the value, or none if it deleted it.
+type Write = (Revision, Bytes, Option<Bytes>);
+
+/// What clients did, and what they were told of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log {
+    recorder: Recorder,
+    /// The writes whose revision is known.
+    writes: Arc<Mutex<Vec<Write>>>,
+    /// Whether there are writes that may have been done.
+    unknown: Arc<AtomicBool>,
+}
+
+impl Log {
+    /// All that was done, if that is known.
+    pub(super) fn truth(&self) -> Option<Truth> {
+        if self.unknown.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut writes = self.writes.lock().clone();
+        writes.sort_by_key(|(revision, ..)| *revision);
+        let mut truth = Truth::default();
+        for (revision, key, value) in writes {
+            match value {
+                Some(value) => truth.put(revision, key, value),
+                None => truth.delete(revision, &KeyRange::single(key)),
+            }
+        }
+        Some(truth)
+    }
+
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        self.recorder.operations()
+    }
+}
+
 /// What concurrent clients asked and were answered, their interleaving drawn from `seed`.
 pub(super) async fn linear_history(store: &Arc<dyn Store>, seed: u64) -> Vec<Operation> {
-    let recorder = Recorder::default();
+    let log = Log::default();
+    run_clients(store, seed, &log).await;
+    log.operations()
+}
+
+/// Lets concurrent clients work, their interleaving drawn from `seed`.
+pub(super) async fn run_clients(store: &Arc<dyn Store>, seed: u64, log: &Log) {
     let random = Random::seeded(seed);
     let clients = (0..CLIENTS).map(|client| {
-        let (store, recorder, random) = (Arc::clone(store), recorder.clone(), random.fork());
+        let (store, log, random) = (Arc::clone(store), log.clone(), random.fork());
         tokio::spawn(async move {
             let mut known: Option<Record> = None;
             for n in 0..OPERATIONS {
                 let key = Bytes::from(format!("linear/{}", random.below(KEYS)));
                 let value = Bytes::from(format!("{client}.{n}"));
-                known = operate(&*store, &recorder, &random, key, value, known).await;
+                known = operate(&*store, &log, &random, key, value, known).await;
                 yield_randomly(&random).await;
             }
         })
@@ -44,44 +88,48 @@ pub(super) async fn linear_history(store: &Arc<dyn Store>, seed: u64) -> Vec<Ope
     for joined in join_all(clients).await {
         joined.expect("a client ends");
     }
-    recorder.operations()
 }
 
 /// One random operation; returns the record that a later swap can build on.
 async fn operate(
     store: &dyn Store,
-    recorder: &Recorder,
+    log: &Log,
     random: &Random,
     key: Bytes,
     value: Bytes,
     known: Option<Record>,
 ) -> Option<Record> {
-    let called = recorder.tick();
+    let called = log.recorder.tick();
     match random.below(8) {
-        0 | 1 => note_write(recorder, key.clone(), called, Some(value.clone()), {
-            store.put(key, value).await.map(drop)
-        }),
-        2 => note_write(recorder, key.clone(), called, None, store.delete(key).await.map(drop)),
+        0 | 1 => {
+            let result = store.put(key.clone(), value.clone()).await.map(Some);
+            note_write(log, key, called, Some(value), result);
+        }
+        2 => {
+            let txn = Txn::default().and_then(Op::delete(key.clone()));
+            let result = store.txn(txn).await.map(deleted_at);
+            note_write(log, key, called, None, result);
+        }
         3 => {
             let result = store.create(key.clone(), value.clone()).await;
-            note_swap(recorder, key, called, (None, Some(value)), result);
+            note_swap(log, key, called, (None, Some(value)), result);
         }
         4 | 5 if let Some(known) = &known => {
             let swap = store.compare_and_swap(known.key.clone(), known.modified, value.clone());
             let result = swap.await;
             let from = Some(known.value.bytes.clone());
-            note_swap(recorder, known.key.clone(), called, (from, Some(value)), result);
+            note_swap(log, known.key.clone(), called, (from, Some(value)), result);
         }
         6 if let Some(known) = &known => {
             let result = store.delete_if(known.key.clone(), known.modified).await;
             let from = Some(known.value.bytes.clone());
-            note_swap(recorder, known.key.clone(), called, (from, None), result);
+            note_swap(log, known.key.clone(), called, (from, None), result);
         }
         _ => {
             // A read that failed tells nothing.
             if let Ok(record) = store.get(key.clone()).await {
                 let seen = record.as_ref().map(|record| record.value.bytes.clone());
-                recorder.returned(key, called, Action::Read(seen));
+                log.recorder.returned(key, called, Action::Read(seen));
                 return record;
             }
         }
@@ -89,35 +137,55 @@ async fn operate(
     known
 }
 
+/// The revision that deleted something, if one did.
+fn deleted_at(result: TxnResult) -> Option<Revision> {
+    match result.responses.first() {
+        Some(OpResult::Delete { deleted }) if !deleted.is_empty() => Some(result.revision),
+        _ => None,
+    }
+}
+
 fn note_write(
-    recorder: &Recorder,
+    log: &Log,
     key: Bytes,
     called: u64,
     value: Option<Bytes>,
-    result: Result<(), Error>,
+    result: Result<Option<Revision>, Error>,
 ) {
     match result {
-        Ok(()) => recorder.returned(key, called, Action::Write(value)),
-        Err(error) if error.is_ambiguous() => recorder.unknown(key, called, Action::Write(value)),
+        Ok(revision) => {
+            if let Some(revision) = revision {
+                log.writes.lock().push((revision, key.clone(), value.clone()));
+            }
+            log.recorder.returned(key, called, Action::Write(value));
+        }
+        Err(error) if error.is_ambiguous() => {
+            log.unknown.store(true, Ordering::Relaxed);
+            log.recorder.unknown(key, called, Action::Write(value));
+        }
         Err(error) => panic!("a write failed: {error}"),
     }
 }
 
 fn note_swap(
-    recorder: &Recorder,
+    log: &Log,
     key: Bytes,
     called: u64,
     (expected, value): (Option<Bytes>, Option<Bytes>),
     result: Result<Revision, Error>,
 ) {
     match result {
-        Ok(_) => recorder.returned(key, called, Action::Swap { expected, value }),
+        Ok(revision) => {
+            log.writes.lock().push((revision, key.clone(), value.clone()));
+            log.recorder.returned(key, called, Action::Swap { expected, value });
+        }
         Err(Error::Conflict { current, .. }) => {
             let seen = current.map(|record| record.value.bytes);
-            recorder.returned(key, called, Action::Refused { expected, seen });
+            log.recorder.returned(key, called, Action::Refused { expected, seen });
         }
         Err(error) if error.is_ambiguous() => {
-            recorder.unknown(key, called, Action::Swap { expected, value });
+            log.unknown.store(true, Ordering::Relaxed);
+            log.recorder.unknown(key, called, Action::Swap { expected, value });
         }
         Err(error) => panic!("a swap failed: {error}"),
     }

@@ -76,6 +76,15 @@ impl Suite {
         Subject { store, _guard: guard }
     }
 
+    /// The same store, closed and opened again.
+    pub(super) async fn reopen(&self, subject: Subject) -> Subject {
+        let Subject { store, _guard } = subject;
+        assert_eq!(Arc::strong_count(&store), 1, "the case holds on to the store");
+        drop(store);
+        let reopen = self.capabilities.reopen.as_ref().expect("the capability is declared");
+        Subject { store: reopen(&*_guard).await, _guard }
+    }
+
     /// Runs one case, or prints that it is skipped.
     ///
     /// # Panics
@@ -92,12 +101,15 @@ impl Suite {
             eprintln!("skipped {name}: capability {} is not declared", case.capability);
             return;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        self.runtime().block_on((case.body)(self));
+    }
+
+    pub(super) fn runtime(&self) -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(self.capabilities.virtual_time)
             .build()
-            .expect("a current-thread runtime can be built");
-        runtime.block_on((case.body)(self));
+            .expect("a current-thread runtime can be built")
     }
 }
 

@@ -15,6 +15,7 @@ const SAVED: u8 = 5;
 const RECORD: u8 = 6;
 const FINISH: u8 = 7;
 const POSITION: u8 = 8;
+const RESERVE: u8 = 9;
 
 const DELETED: u8 = 0;
 const PUT: u8 = 1;
@@ -30,6 +31,8 @@ pub(crate) enum Logged {
     End { lease: LeaseId },
     /// History was forgotten.
     Compact { through: Revision },
+    /// No revision up to here comes again.
+    Reserve { through: Revision },
     /// A snapshot begins.
     Saved(Saved),
     /// Where the log goes on after a snapshot: its next frame, and the check of the one before.
@@ -90,6 +93,10 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
             out.push(COMPACT);
             put_number(out, through.0);
         }
+        Entry::Reserve { through } => {
+            out.push(RESERVE);
+            put_number(out, through.0);
+        }
     }
 }
 
@@ -97,6 +104,7 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry) {
 pub(super) fn encode_saved(out: &mut Vec<u8>, saved: &Saved) {
     out.push(SAVED);
     put_number(out, saved.revision.0);
+    put_number(out, saved.reserved.0);
     put_number(out, saved.last_lease);
     put_number(out, saved.leases.len() as u64);
     for SavedLease { lease, ttl } in &saved.leases {
@@ -183,13 +191,15 @@ impl<'a> Reader<'a> {
             GRANT => Logged::Grant { lease: LeaseId(self.number()?), ttl: self.ttl()? },
             END => Logged::End { lease: LeaseId(self.number()?) },
             COMPACT => Logged::Compact { through: Revision(self.number()?) },
+            RESERVE => Logged::Reserve { through: Revision(self.number()?) },
             SAVED => {
-                let (revision, last_lease) = (Revision(self.number()?), self.number()?);
+                let (revision, reserved) = (Revision(self.number()?), Revision(self.number()?));
+                let last_lease = self.number()?;
                 let count = self.number()?;
                 let mut lease =
                     || Some(SavedLease { lease: LeaseId(self.number()?), ttl: self.ttl()? });
                 let leases = (0..count).map(|_| lease()).collect::<Option<_>>()?;
-                Logged::Saved(Saved { revision, last_lease, leases })
+                Logged::Saved(Saved { revision, reserved, last_lease, leases })
             }
             RECORD => Logged::Record(Record {
                 key: self.bytes()?,

@@ -57,7 +57,8 @@ pub trait DiskFile: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct RealDisk {
     directory: PathBuf,
-    _lock: File,
+    /// None for whoever only looks, or only adds a file.
+    _lock: Option<File>,
 }
 
 /// The name of the file that is locked.
@@ -84,7 +85,18 @@ impl RealDisk {
             // The directory itself is durable before anything in it is promised (S12).
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { directory, _lock: Some(lock) })
+    }
+
+    /// A directory that is there, without a lock: to look at, or to add a file to.
+    pub(super) fn unlocked(directory: impl AsRef<Path>) -> Self {
+        Self { directory: directory.as_ref().to_owned(), _lock: None }
+    }
+
+    /// Whether somebody has it open now.
+    pub(super) fn is_locked(directory: impl AsRef<Path>) -> bool {
+        let Ok(lock) = File::open(directory.as_ref().join(LOCK)) else { return false };
+        flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
     }
 }
 

@@ -3,9 +3,11 @@
 //! | module | is |
 //! | --- | --- |
 //! | `queue` | what waits to be made durable, and who waits for it |
+//! | `pace` | when waiting a little saves waiting long |
 //! | `writer` | group commit: one frame, one sync, then everybody is told |
 //! | `frame`, `codec`, `segment` | the format, as plain functions |
 //! | `log`, `snapshot`, `open` | files: written, replaced, read back |
+//! | `operations` | what an operator does: look, check, back up, restore |
 //! | [`disk`] | the file system underneath, as small as it gets |
 
 mod codec;
@@ -13,7 +15,9 @@ pub mod disk;
 mod frame;
 mod log;
 mod open;
+mod operations;
 mod options;
+mod pace;
 mod queue;
 mod segment;
 #[cfg(feature = "conformance")]
@@ -30,13 +34,18 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use self::disk::{Disk, RealDisk};
+pub use self::operations::{
+    Inspection, Progress, RestoreOptions, Verification, backup, inspect, restore, verify,
+};
 pub use self::options::JournalOptions;
+use self::pace::Pace;
 use self::queue::Queue;
+pub use self::snapshot::Written;
 use self::writer::Writer;
-use crate::mvcc::{Core, Entry, Sink};
+use crate::mvcc::{Core, Entry, Shown, Sink};
 use crate::{
-    Error, KeyRange, LeaseId, LeaseStatus, Leases, Op, Page, RangeOptions, Result, Revision, Store,
-    StoreStatus, Txn, TxnResult, WatchOptions, WatchStream,
+    Durability, Error, KeyRange, LeaseId, LeaseStatus, Leases, Op, Page, RangeOptions, Result,
+    Revision, Store, StoreStatus, Txn, TxnResult, WatchOptions, WatchStream,
 };
 
 /// The largest group commit, in bytes: far above what one transaction may hold by etcd's limits.
@@ -49,6 +58,11 @@ const MAX_FRAME_BYTES: usize = 256 << 20;
 /// that wait while one sync runs share the next one. One that a power cut tore is undone when the
 /// directory is opened again, and a flipped bit in what was promised refuses to open, naming file
 /// and offset (S10). Clones are handles to the same store; it is closed with the last one.
+///
+/// A transaction that is [`Volatile`](Durability::Volatile) is answered and shown at once, and
+/// made durable within about a second, or with the next one that is durable. A crash may lose it;
+/// no revision comes twice all the same (S3), as revisions are reserved ahead: after a crash the
+/// store goes on behind them, and older watches get [`Compacted`](Error::Compacted).
 ///
 /// After a restart history begins at the last snapshot: a watch from before it gets
 /// [`Compacted`](Error::Compacted). Leases have their whole time before them again.
@@ -92,8 +106,8 @@ struct Inline {
 }
 
 impl Sink for Inline {
-    fn push(&self, entries: Vec<Entry>, newest: Revision) {
-        self.queue.push(entries, newest);
+    fn push(&self, entries: Vec<Entry>, newest: Revision, durability: Durability) -> Shown {
+        self.queue.push(entries, newest, durability)
     }
 
     fn pushed(&self) -> u64 {
@@ -139,7 +153,7 @@ impl JournalStore {
     /// Those of [`open`](Self::open).
     pub fn on(disk: impl Disk, options: JournalOptions) -> Result<Self> {
         let opened = open::open(Arc::new(disk), &options.random, options.segment_bytes)?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(opened.reserved));
         let inline = Arc::new(Inline { queue: Arc::clone(&queue), writer: OnceLock::new() });
         let sink: Arc<dyn Sink> =
             if options.inline { Arc::clone(&inline) as _ } else { Arc::clone(&queue) as _ };
@@ -151,6 +165,8 @@ impl JournalStore {
             snapshot_bytes: options.snapshot_bytes,
             inline: options.inline,
             saving: None,
+            pace: Pace::default(),
+            reserved: opened.reserved,
         };
         let mode = if options.inline {
             let writer = Arc::new(Mutex::new(writer));
@@ -203,7 +219,7 @@ impl Drop for Inner {
                     let _ = thread.join();
                 }
             }
-            Mode::Inline(writer) => writer.lock().drain(),
+            Mode::Inline(writer) => writer.lock().finish(),
         }
     }
 }
@@ -217,7 +233,7 @@ impl Store for JournalStore {
 
     async fn txn(&self, txn: Txn) -> Result<TxnResult> {
         tokio::task::consume_budget().await;
-        self.inner.queue.check()?;
+        self.inner.queue.admit().await?;
         if txn.then.iter().chain(&txn.otherwise).any(|op| matches!(op, Op::Put { .. })) {
             // What makes room needs little of it, and still has that.
             self.inner.room()?;

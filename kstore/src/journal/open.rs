@@ -10,24 +10,32 @@ use super::frame::{self, Found, SECTOR};
 use super::log::{Log, Segment, create_segment};
 use super::segment::{Header, Name, log_name, parse, snapshot_name};
 use crate::mvcc::State;
-use crate::{Error, Result};
+use crate::{Error, Result, Revision};
 
 /// A journal as it was found.
 pub(super) struct Opened {
     pub(super) state: State,
     pub(super) log: Log,
+    /// No revision up to here comes again.
+    pub(super) reserved: Revision,
 }
 
 /// What files there are.
 #[derive(Debug, Default)]
-struct Files {
-    logs: Vec<u64>,
-    snapshots: Vec<u64>,
+pub(super) struct Files {
+    pub(super) logs: Vec<u64>,
+    pub(super) snapshots: Vec<u64>,
+    /// What was never finished.
+    unfinished: Vec<String>,
 }
 
 /// Opens what is on a disk, or begins anew on an empty one.
 pub(super) fn open(disk: Arc<dyn Disk>, random: &Random, segment_bytes: u64) -> Result<Opened> {
     let files = look(&*disk)?;
+    for name in &files.unfinished {
+        let what = format!("remove {}", disk.describe(name));
+        disk.remove(name).map_err(Error::io(what))?;
+    }
     let mut replay = Replay::new(Arc::clone(&disk));
     if let Some(revision) = files.snapshots.last() {
         replay.snapshot(*revision)?;
@@ -50,22 +58,17 @@ pub(super) fn open(disk: Arc<dyn Disk>, random: &Random, segment_bytes: u64) -> 
     Ok(replay.finish(cluster, random, segment_bytes, current, spare))
 }
 
-/// Looks at what is there, and removes what was never finished.
-fn look(disk: &dyn Disk) -> Result<Files> {
+/// Looks at what is there.
+pub(super) fn look(disk: &dyn Disk) -> Result<Files> {
     let mut files = Files::default();
-    let mut unfinished = Vec::new();
     for name in disk.list().map_err(Error::io("list the journal's directory"))? {
         match parse(&name) {
             Some(Name::Log(number)) => files.logs.push(number),
             Some(Name::Snapshot(revision)) => files.snapshots.push(revision),
-            Some(Name::Unfinished) => unfinished.push(name),
+            Some(Name::Unfinished) => files.unfinished.push(name),
             Some(Name::Lock) => {}
             None => return Err(Error::Foreign { file: disk.describe(&name) }),
         }
-    }
-    for name in unfinished {
-        let what = format!("remove {}", disk.describe(&name));
-        disk.remove(&name).map_err(Error::io(what))?;
     }
     files.logs.sort_unstable();
     files.snapshots.sort_unstable();
@@ -79,6 +82,61 @@ struct Read {
     used: bool,
     /// The last sector that was ever written, behind the frames.
     dirty_until: usize,
+}
+
+impl Read {
+    fn is_torn(&self) -> bool {
+        self.dirty_until as u64 > self.segment.at
+    }
+}
+
+/// Reads what is on a disk, and changes nothing there.
+pub(super) fn inspect(disk: Arc<dyn Disk>) -> Result<(State, Files)> {
+    let files = look(&*disk)?;
+    let mut replay = Replay::new(Arc::clone(&disk));
+    if let Some(revision) = files.snapshots.last() {
+        replay.snapshot(*revision)?;
+    }
+    let segments = files.logs.iter().map(|number| replay.segment(*number));
+    let segments = segments.collect::<Result<Vec<_>>>()?;
+    if segments.is_empty() {
+        let file = disk.describe(&log_name(1));
+        return Err(Error::Damaged { file, offset: 0, why: "the log is missing" });
+    }
+    replay.check_tail(&segments)?;
+    let mut state = replay.state;
+    state.skip_reserved();
+    Ok((state, files))
+}
+
+/// Reads one file by itself: how many frames it has.
+pub(super) fn check_file(disk: &Arc<dyn Disk>, name: Name) -> Result<u64> {
+    let (name, number) = match name {
+        Name::Log(number) => (log_name(number), number),
+        Name::Snapshot(revision) => (snapshot_name(revision), revision),
+        Name::Unfinished | Name::Lock => return Ok(0),
+    };
+    let mut replay = Replay::new(Arc::clone(disk));
+    let bytes = replay.read(&name)?;
+    let header = replay.header(&name, &bytes, number)?;
+    let (mut at, mut frames) = (SECTOR, 0);
+    loop {
+        match frame::decode(&bytes[at..], header.salt) {
+            Found::Frame(frame) => {
+                at += frame.sectors * SECTOR;
+                frames += 1;
+            }
+            Found::Nothing | Found::Torn => return Ok(frames),
+            Found::Damaged(why) => return Err(replay.damaged(&name, at, why)),
+        }
+    }
+}
+
+/// Reads a snapshot by itself, wherever it is.
+pub(super) fn read_snapshot(disk: Arc<dyn Disk>, name: &str) -> Result<State> {
+    let mut replay = Replay::new(disk);
+    replay.snapshot_in(name, None)?;
+    Ok(replay.state)
 }
 
 struct Replay {
@@ -107,21 +165,30 @@ impl Replay {
     }
 
     /// Reads a file's header: it has to be of this journal and to be what its name says.
-    fn header(&mut self, name: &str, bytes: &[u8], number: u64) -> Result<Header> {
+    fn header(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        number: impl Into<Option<u64>>,
+    ) -> Result<Header> {
         let header = Header::decode(bytes).map_err(|why| self.damaged(name, 0, why))?;
         if *self.cluster.get_or_insert(header.cluster) != header.cluster {
             return Err(self.damaged(name, 0, "it is of another journal"));
         }
-        if header.number != number {
+        if number.into().is_some_and(|number| number != header.number) {
             return Err(self.damaged(name, 0, "it has another file's name"));
         }
         Ok(header)
     }
 
     fn snapshot(&mut self, revision: u64) -> Result<()> {
-        let name = snapshot_name(revision);
-        let bytes = self.read(&name)?;
-        let header = self.header(&name, &bytes, revision)?;
+        self.snapshot_in(&snapshot_name(revision), Some(revision))
+    }
+
+    /// Reads a snapshot of a revision, or of any.
+    fn snapshot_in(&mut self, name: &str, revision: Option<u64>) -> Result<()> {
+        let bytes = self.read(name)?;
+        let header = self.header(name, &bytes, revision)?;
         let (mut at, mut number, mut previous) = (SECTOR, 0, 0);
         let (mut records, mut whole) = (0, false);
         while !whole {
@@ -129,11 +196,11 @@ impl Replay {
                 Found::Frame(frame) if frame.number == number && frame.previous == previous => {
                     frame
                 }
-                Found::Damaged(why) => return Err(self.damaged(&name, at, why)),
-                _ => return Err(self.damaged(&name, at, "a part of the snapshot is missing")),
+                Found::Damaged(why) => return Err(self.damaged(name, at, why)),
+                _ => return Err(self.damaged(name, at, "a part of the snapshot is missing")),
             };
             let all = codec::decode(&frame.payload);
-            let all = all.ok_or_else(|| self.damaged(&name, at, "it cannot be read"))?;
+            let all = all.ok_or_else(|| self.damaged(name, at, "it cannot be read"))?;
             for logged in all {
                 match logged {
                     Logged::Saved(saved) => self.state = State::restore(&saved),
@@ -146,11 +213,11 @@ impl Replay {
                     }
                     Logged::Finish { records: expected } => {
                         if expected != records {
-                            return Err(self.damaged(&name, at, "records are missing"));
+                            return Err(self.damaged(name, at, "records are missing"));
                         }
                         whole = true;
                     }
-                    _ => return Err(self.damaged(&name, at, "it is no snapshot")),
+                    _ => return Err(self.damaged(name, at, "it is no snapshot")),
                 }
             }
             at += frame.sectors * SECTOR;
@@ -217,6 +284,10 @@ impl Replay {
                     self.state.replay_compact(through);
                     true
                 }
+                Logged::Reserve { through } => {
+                    self.state.replay_reserve(through);
+                    true
+                }
                 _ => false,
             };
             if !fits {
@@ -247,17 +318,24 @@ impl Replay {
         Ok(dirty_until)
     }
 
+    /// Which file is written to. Only that, or the one it goes on in, can hold a torn write.
+    fn check_tail(&self, segments: &[Read]) -> Result<usize> {
+        let last = segments.iter().rposition(|read| read.used).unwrap_or(0);
+        match segments[..last].iter().find(|read| read.is_torn()) {
+            Some(Read { segment, .. }) => {
+                let name = log_name(segment.number);
+                Err(self.damaged(&name, segment.at as usize, "a frame is missing"))
+            }
+            None => Ok(last),
+        }
+    }
+
     /// Which file is written to, and which after it. A torn write is made undone.
     fn tail(&mut self, mut segments: Vec<Read>) -> Result<(Segment, Option<Segment>)> {
-        let last = segments.iter().rposition(|read| read.used).unwrap_or(0);
-        // Only the file that is written to, or the one it goes on in, can hold a torn write.
-        for (at, read) in segments.iter().enumerate() {
-            let torn = read.dirty_until as u64 > read.segment.at;
+        let last = self.check_tail(&segments)?;
+        for read in &segments {
             let (offset, name) = (read.segment.at as usize, log_name(read.segment.number));
-            if torn && at < last {
-                return Err(self.damaged(&name, offset, "a frame is missing"));
-            }
-            if torn {
+            if read.is_torn() {
                 let zeros = vec![0; read.dirty_until - offset];
                 let undone = read.segment.file.write(read.segment.at, &zeros);
                 let what = format!("undo a torn write in {}", self.disk.describe(&name));
@@ -292,6 +370,9 @@ impl Replay {
             payload: Vec::new(),
             buffer: Vec::new(),
         };
-        Opened { state: self.state, log }
+        let mut state = self.state;
+        let reserved = state.reserved();
+        state.skip_reserved();
+        Opened { state, log, reserved }
     }
 }

@@ -3,7 +3,7 @@
 use super::frame::SECTOR;
 
 const STAMP: u8 = 0xA5;
-const MAGIC: &[u8; 8] = b"KJOURNL1";
+const MAGIC: &[u8; 8] = b"KJOURNL2";
 const LOG: &str = "log-";
 const SNAPSHOT: &str = "snapshot-";
 /// What files are called until they are whole.

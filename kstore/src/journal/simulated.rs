@@ -138,7 +138,7 @@ impl SimulatedDisk {
         } else {
             state.synced_names = state.names.clone();
         }
-        for data in state.files.values_mut() {
+        for data in state.files.values_mut().filter(|data| !data.dirty.is_empty()) {
             let dirty: Vec<usize> = std::mem::take(&mut data.dirty).into_iter().collect();
             let mut kept = data.synced.to_vec();
             kept.resize(data.now.len().max(kept.len()), 0);
@@ -163,6 +163,13 @@ impl SimulatedDisk {
             data.now = Arc::clone(&data.synced);
         }
         Self::over(state)
+    }
+
+    /// Whether all is synced, so that a power cut keeps it whatever the rule.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.names == state.synced_names && state.files.values().all(|data| data.dirty.is_empty())
     }
 
     /// A copy in which one bit of a file is another one.
@@ -253,6 +260,9 @@ impl Disk for SimulatedDisk {
     fn sync(&self) -> io::Result<()> {
         self.change(|state| {
             state.synced_names = state.names.clone();
+            // What has no name any more cannot come back.
+            let named: BTreeSet<u64> = state.names.values().copied().collect();
+            state.files.retain(|id, _| named.contains(id));
             Ok(())
         })
     }
@@ -278,10 +288,9 @@ impl DiskFile for SimulatedFile {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         self.disk.change(|state| {
             let data = state.files.get_mut(&self.id).ok_or_else(missing)?;
-            let mut now = data.now.to_vec();
+            let now = Arc::make_mut(&mut data.now);
             now.resize(now.len().max(offset + bytes.len()), 0);
             now[offset..offset + bytes.len()].copy_from_slice(bytes);
-            data.now = Arc::new(now);
             let last = (offset + bytes.len()).div_ceil(SECTOR);
             data.dirty.extend(offset / SECTOR..last);
             Ok(())

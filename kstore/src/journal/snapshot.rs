@@ -10,12 +10,24 @@ use super::frame::{self, Link, SECTOR};
 use super::log::Position;
 use super::segment::{Header, Name, UNFINISHED, parse, snapshot_name};
 use crate::mvcc::{Core, Saved};
-use crate::{Error, Result};
+use crate::{Error, Result, Revision};
 
 /// Records that are read under one lock.
 const PAGE: usize = 512;
 /// About how large the frames of a snapshot are, in bytes.
 const FRAME_BYTES: usize = 1 << 20;
+
+/// A snapshot that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// The revision it shows.
+    pub revision: Revision,
+    /// How many records it has.
+    pub records: u64,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+}
 
 /// A snapshot that is to be written: what it shows stays readable until it is done.
 #[derive(Debug)]
@@ -32,16 +44,21 @@ impl Job {
     /// Writes it, unless `stopped` says so meanwhile, and removes what it replaces.
     pub(super) fn run(self, stopped: impl Fn() -> bool) -> Result<()> {
         let name = snapshot_name(self.saved.revision.0);
-        let written = self.write(&name, stopped);
-        self.core.unpin();
-        if !written? {
+        let written = self.write(&name, &mut |_, _| !stopped());
+        self.core.unpin(self.saved.revision);
+        if written?.is_none() {
             return Ok(());
         }
         self.remove_older()
     }
 
-    /// False if it was stopped.
-    fn write(&self, name: &str, stopped: impl Fn() -> bool) -> Result<bool> {
+    /// Writes it, and returns how large it is; `None` if `goes_on`, which is told how many of how
+    /// many records are written, said no.
+    pub(super) fn write(
+        &self,
+        name: &str,
+        goes_on: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Written>> {
         let unfinished = format!("{name}{UNFINISHED}");
         let failed = || Error::io(format!("write {}", self.disk.describe(name)));
         let file = self.disk.create(&unfinished, 0).map_err(failed())?;
@@ -54,7 +71,7 @@ impl Job {
         let mut writer = Writer::new(&*file, header.salt);
         codec::encode_saved(&mut writer.payload, &self.saved);
         codec::encode_position(&mut writer.payload, self.position.next, self.position.previous);
-        let (mut after, mut records) = (None, 0);
+        let (mut after, mut records, all) = (None, 0, self.core.status().keys);
         loop {
             let page = self.core.page(after.as_deref(), self.saved.revision, PAGE);
             for record in &page {
@@ -64,8 +81,9 @@ impl Job {
                 }
             }
             records += page.len() as u64;
-            if stopped() {
-                return Ok(false);
+            if !goes_on(records, all.max(records)) {
+                self.disk.remove(&unfinished).map_err(failed())?;
+                return Ok(None);
             }
             match page.last() {
                 Some(last) => after = Some(last.key.clone()),
@@ -78,7 +96,7 @@ impl Job {
         // It has its name once it is whole (S12).
         self.disk.rename(&unfinished, name).map_err(failed())?;
         self.disk.sync().map_err(failed())?;
-        Ok(true)
+        Ok(Some(Written { revision: self.saved.revision, records, bytes: writer.at }))
     }
 
     /// Removes older snapshots, and the files of the log that nobody needs any more.

@@ -30,6 +30,12 @@ pub(crate) enum Entry {
         /// Up to here.
         through: Revision,
     },
+    /// No revision up to here comes again, whatever was lost: after a crash history goes on
+    /// behind it.
+    Reserve {
+        /// Up to here; the last one counts.
+        through: Revision,
+    },
 }
 
 /// A key and what it was given: a value and the lease it is attached to, or nothing.
@@ -40,6 +46,8 @@ pub(crate) type Written = (Bytes, Option<(Bytes, Option<LeaseId>)>);
 pub(crate) struct Saved {
     /// The revision it shows.
     pub(crate) revision: Revision,
+    /// No revision up to here comes again.
+    pub(crate) reserved: Revision,
     /// The number of the lease that was granted last.
     pub(crate) last_lease: u64,
     /// The leases there were.

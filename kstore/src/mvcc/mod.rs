@@ -17,6 +17,7 @@ mod watcher;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::Notify;
@@ -28,19 +29,28 @@ pub use self::options::MemoryOptions;
 pub(crate) use self::plan::check_duplicates;
 pub(crate) use self::state::State;
 use crate::{
-    KeyRange, Page, RangeOptions, Record, Result, Revision, StoreStatus, Txn, TxnResult,
-    WatchOptions, WatchStream,
+    Durability, KeyRange, Page, RangeOptions, Record, Result, Revision, StoreStatus, Txn,
+    TxnResult, WatchOptions, WatchStream,
 };
 
 /// Who makes what happens durable.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// Takes what happened, up to `newest`. Called under the state's lock, so in the order in
     /// which it happened.
-    fn push(&self, entries: Vec<Entry>, newest: Revision);
+    fn push(&self, entries: Vec<Entry>, newest: Revision, durability: Durability) -> Shown;
     /// How often something was taken.
     fn pushed(&self) -> u64;
     /// Called when the state's lock has been let go after something was taken.
     fn flush(&self);
+}
+
+/// When what a sink took may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// At once: nothing that is not durable need be.
+    Now,
+    /// Once it is settled.
+    Later,
 }
 
 /// What the handles of a store, its watchers and its lease task have in common.
@@ -51,6 +61,8 @@ pub(crate) struct Core {
     visible: AtomicU64,
     /// Tells the lease task that deadlines changed or that the store is gone.
     deadlines: Arc<Notify>,
+    /// How long the last sync took, in nanoseconds; 0 if there was none.
+    synced: AtomicU64,
     /// None for a store that forgets: what happens is as durable as it gets at once.
     sink: Option<Arc<dyn Sink>>,
 }
@@ -70,7 +82,8 @@ impl Core {
             state.write_down();
         }
         let visible = AtomicU64::new(state.revision().0);
-        Self { options, state: RwLock::new(state), visible, deadlines: Arc::default(), sink }
+        let (synced, deadlines) = (AtomicU64::new(0), Arc::default());
+        Self { options, state: RwLock::new(state), visible, deadlines, synced, sink }
     }
 
     /// Nothing can undo what happened up to `revision`: readers see it, and watchers are told.
@@ -111,36 +124,48 @@ impl Core {
     /// Changes the state, after every lease that is past its end has been ended; then wakes whom
     /// the changes concern, outside the lock.
     fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        self.write_and_count(change).0
+        self.write_and_count(Durability::Durable, change).0
     }
 
     /// The same, and how often the sink had taken something when that was done: once it has
-    /// settled all of it, what the change saw and did is durable.
-    fn write_and_count<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, u64) {
+    /// settled all of it, what the change saw and did is as durable as it has to be.
+    fn write_and_count<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> (T, u64) {
         let mut state = self.state.write();
+        let mut taken = false;
         if state.leases.next_deadline().is_some() {
             state.expire_leases(Instant::now());
+            taken |= self.hand_over(&mut state, Durability::Durable);
         }
         let result = change(&mut state);
-        let newest = state.newest();
-        let (mut count, mut taken) = (0, None);
-        match &self.sink {
-            None => state.settle(newest, &self.options),
-            Some(sink) => {
-                let entries = state.take_entries();
-                if !entries.is_empty() {
-                    sink.push(entries, newest);
-                    taken = Some(sink);
-                }
-                count = sink.pushed();
-            }
-        }
+        taken |= self.hand_over(&mut state, durability);
+        let count = self.sink.as_ref().map_or(0, |sink| sink.pushed());
         state.trim(&self.options);
         self.tell(state);
-        if let Some(sink) = taken {
+        if let Some(sink) = self.sink.as_ref().filter(|_| taken) {
             sink.flush();
         }
         (result, count)
+    }
+
+    /// Gives the sink what happened; without one it is shown at once. True if it took something.
+    fn hand_over(&self, state: &mut State, durability: Durability) -> bool {
+        let newest = state.newest();
+        let Some(sink) = &self.sink else {
+            state.settle(newest, &self.options);
+            return false;
+        };
+        let entries = state.take_entries();
+        if entries.is_empty() {
+            return false;
+        }
+        if sink.push(entries, newest, durability) == Shown::Now {
+            state.settle(newest, &self.options);
+        }
+        true
     }
 
     pub(crate) fn range(&self, range: &KeyRange, options: &RangeOptions) -> Result<Page> {
@@ -164,7 +189,9 @@ impl Core {
 
     pub(crate) fn txn_and_count(&self, txn: Txn) -> Result<(TxnResult, u64)> {
         plan::check(&txn, &self.options)?;
-        let (result, count) = self.write_and_count(|state| state.txn(txn, &self.options));
+        let durability = txn.durability;
+        let (result, count) =
+            self.write_and_count(durability, |state| state.txn(txn, &self.options));
         Ok((result?, count))
     }
 
@@ -174,13 +201,33 @@ impl Core {
         self.sink.as_ref().map_or(0, |sink| sink.pushed())
     }
 
-    /// Begins to save what is durable: it stays readable until [`Core::unpin`].
-    pub(crate) fn pin(&self) -> Saved {
-        self.state.write().pin()
+    /// Begins to save what is there: it stays readable until [`Core::unpin`]. Nothing happens
+    /// between this and `also`.
+    pub(crate) fn pin<T>(&self, also: impl FnOnce() -> T) -> (Saved, T) {
+        let mut state = self.state.write();
+        let newest = state.newest();
+        (state.pin(newest), also())
     }
 
-    pub(crate) fn unpin(&self) {
-        self.state.write().unpin();
+    /// Begins to save what is durable: it stays readable until [`Core::unpin`].
+    pub(crate) fn pin_durable(&self) -> Saved {
+        let mut state = self.state.write();
+        let durable = state.revision();
+        state.pin(durable)
+    }
+
+    /// The newest revision, which may still be undone by a power cut.
+    pub(crate) fn newest(&self) -> Revision {
+        self.state.read().newest()
+    }
+
+    /// So long the last sync took.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.synced.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn unpin(&self, revision: Revision) {
+        self.state.write().unpin(revision);
     }
 
     /// The records after a key, as they were at a pinned revision.
@@ -201,7 +248,8 @@ impl Core {
     }
 
     pub(crate) fn status(&self) -> StoreStatus {
-        self.read().status()
+        let synced = Some(self.synced.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
+        StoreStatus { sync_latency: synced.map(Duration::from_nanos), ..self.read().status() }
     }
 }
 

@@ -20,15 +20,18 @@ impl State {
         self.entries.get_or_insert_default();
     }
 
-    /// Begins to save what is durable: it stays readable until it is unpinned.
-    pub(super) fn pin(&mut self) -> Saved {
-        self.pinned = Some(self.durable);
+    /// Begins to save what is there, or what is durable: it stays readable until it is unpinned.
+    pub(super) fn pin(&mut self, revision: Revision) -> Saved {
+        let reserved = Revision(0);
+        self.pinned.push(revision);
         let leases = self.leases.all().map(|(lease, ttl)| SavedLease { lease, ttl }).collect();
-        Saved { revision: self.durable, last_lease: self.leases.last(), leases }
+        Saved { revision, reserved, last_lease: self.leases.last(), leases }
     }
 
-    pub(super) fn unpin(&mut self) {
-        self.pinned = None;
+    pub(super) fn unpin(&mut self, revision: Revision) {
+        if let Some(at) = self.pinned.iter().position(|pinned| *pinned == revision) {
+            self.pinned.swap_remove(at);
+        }
     }
 
     /// Up to `most` records after a key, as they were at a pinned revision.
@@ -45,6 +48,7 @@ impl State {
         state.durable = saved.revision;
         state.published = saved.revision;
         state.compacted = saved.revision;
+        state.reserved = saved.reserved;
         let now = Instant::now();
         for SavedLease { lease, ttl } in &saved.leases {
             state.leases.restore(*lease, *ttl, now);
@@ -71,6 +75,9 @@ impl State {
 
     /// A commit that was written down. False if it cannot follow what is here.
     pub(crate) fn replay_commit(&mut self, revision: Revision, changes: Vec<Written>) -> bool {
+        if revision == self.reserved.next() {
+            self.skip_reserved();
+        }
         if revision != self.newest.next() {
             return false;
         }
@@ -88,6 +95,28 @@ impl State {
         self.durable = self.newest;
         self.published = self.newest;
         true
+    }
+
+    /// Revisions were reserved, or given back.
+    pub(crate) fn replay_reserve(&mut self, through: Revision) {
+        self.reserved = through;
+    }
+
+    /// What was reserved may have been given to something that was lost: history goes on behind
+    /// it, and begins there for whoever watches (S3).
+    pub(crate) fn skip_reserved(&mut self) {
+        if self.reserved <= self.newest {
+            return;
+        }
+        let reserved = self.reserved;
+        self.forget_history();
+        (self.newest, self.durable, self.published) = (reserved, reserved, reserved);
+        self.compacted = reserved;
+    }
+
+    /// No revision up to here comes again.
+    pub(crate) fn reserved(&self) -> Revision {
+        self.reserved
     }
 
     pub(crate) fn replay_grant(&mut self, lease: LeaseId, ttl: Duration) {

@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// The newest revision that is in the watch rings.
     pub(super) published: Revision,
     pub(super) compacted: Revision,
+    /// No revision up to here comes again, whatever the journal below lost.
+    pub(super) reserved: Revision,
     /// Where each key's history is, for point reads.
     pub(super) slots: HashMap<Bytes, usize>,
     /// The same in key order, for ranges.
@@ -49,7 +51,7 @@ pub(crate) struct State {
     /// What a journal has not been given yet; none if there is no journal.
     pub(super) entries: Option<Vec<Entry>>,
     /// What somebody reads in pieces: no history after it is forgotten.
-    pub(super) pinned: Option<Revision>,
+    pub(super) pinned: Vec<Revision>,
     wakers: Vec<Waker>,
     live: u64,
     live_bytes: u64,
@@ -67,12 +69,13 @@ impl State {
             durable: Revision::FIRST,
             published: Revision::FIRST,
             compacted: Revision(0),
+            reserved: Revision(0),
             slots: HashMap::new(),
             order: BTreeMap::new(),
             histories: Slab::new(),
             log: VecDeque::new(),
             entries: None,
-            pinned: None,
+            pinned: Vec::new(),
             wakers: Vec::new(),
             live: 0,
             live_bytes: 0,
@@ -398,9 +401,14 @@ impl State {
         Ok(())
     }
 
+    /// Forgets all but the present.
+    pub(super) fn forget_history(&mut self) {
+        while self.compact_oldest(LATEST) {}
+    }
+
     /// Forgets the oldest commit if it is not after `through`.
     fn compact_oldest(&mut self, through: Revision) -> bool {
-        let through = self.pinned.map_or(through, |pinned| through.min(pinned));
+        let through = self.pinned.iter().copied().fold(through, Revision::min);
         let Some(commit) = self.log.pop_front_if(|commit| commit.revision <= through) else {
             return false;
         };
@@ -426,7 +434,7 @@ impl State {
             let late = self.log.front().is_some_and(|commit| commit.revision <= self.compacted);
             let over = self.log.len() as u64 > options.retain_revisions
                 || self.superseded_bytes > options.retain_bytes
-                || (late && self.pinned.is_none());
+                || (late && self.pinned.is_empty());
             if !over || !self.compact_oldest(self.durable) {
                 break;
             }

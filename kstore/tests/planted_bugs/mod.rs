@@ -69,12 +69,25 @@ pub(super) struct Buggy {
     reads: AtomicU64,
     watches: AtomicU64,
     most_bytes: AtomicU64,
+    /// Whether the bug strikes all keys, or those of the case alone that is to catch it.
+    everywhere: bool,
 }
 
 impl Buggy {
     pub(super) fn new(inner: MemoryStore, bug: Option<Bug>) -> Self {
         let count = AtomicU64::default;
-        Self { inner, bug, reads: count(), watches: count(), most_bytes: count() }
+        let [reads, watches, most_bytes] = [count(), count(), count()];
+        Self { inner, bug, reads, watches, most_bytes, everywhere: false }
+    }
+
+    /// Whoever looks anywhere is to find it.
+    pub(super) fn everywhere(mut self) -> Self {
+        self.everywhere = true;
+        self
+    }
+
+    fn puts_under(&self, txn: &Txn, prefix: &str) -> bool {
+        puts_under(txn, if self.everywhere { "" } else { prefix })
     }
 
     fn has(&self, bug: Bug) -> bool {
@@ -135,10 +148,10 @@ impl Store for Buggy {
 
     async fn txn(&self, mut txn: Txn) -> Result<TxnResult> {
         match self.bug {
-            Some(Bug::CreateRace) if is_create(&txn) && puts_under(&txn, "creates/") => {
+            Some(Bug::CreateRace) if is_create(&txn) && self.puts_under(&txn, "creates/") => {
                 self.racing(txn).await
             }
-            Some(Bug::SwapRace) if is_swap(&txn) && puts_under(&txn, "swaps/") => {
+            Some(Bug::SwapRace) if is_swap(&txn) && self.puts_under(&txn, "swaps/") => {
                 self.racing(txn).await
             }
             Some(Bug::HalfTxn) if txn.compares.is_empty() && puts_under(&txn, "1/") => {
@@ -172,7 +185,7 @@ impl Store for Buggy {
 
     async fn watch(&self, range: KeyRange, mut options: WatchOptions) -> Result<WatchStream> {
         let watches = self.watches.fetch_add(1, Ordering::Relaxed);
-        let resumed = options.after.is_some() && watches > MANY;
+        let resumed = options.after.is_some() && (self.everywhere || watches > MANY);
         if self.has(Bug::ResumeGap) && resumed {
             options.after = options.after.map(Revision::next);
         }
@@ -183,10 +196,12 @@ impl Store for Buggy {
         }
         // Only the recorded histories: they are where these bugs have names. A key outside the
         // range needs a range that leaves some out.
-        let recorded = range.contains(b"history/a/3") || range.contains(b"history/b/1");
+        let recorded =
+            self.everywhere || range.contains(b"history/a/3") || range.contains(b"history/b/1");
         if !recorded || (bug == Bug::ForeignEvent && range.start().is_empty()) {
             return Ok(watch);
         }
+        let long = if self.everywhere { 2 } else { LONG };
         let mut told = 0;
         let mut struck = false;
         let wants_previous = options.previous;
@@ -195,7 +210,7 @@ impl Store for Buggy {
                 let mut out = vec![batch];
                 if let Ok(WatchBatch::Events { events, .. }) = &out[0] {
                     told += events.len();
-                    if told > LONG && !struck {
+                    if told > long && !struck {
                         let batch = out.remove(0).expect("it is a batch");
                         let (changed, done) = strike(bug, batch, wants_previous);
                         struck = done;
