@@ -30,6 +30,8 @@ mod watch;
 pub use error::{Error, Result};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdError, EtcdHealth, EtcdOptions, EtcdStore};
+#[cfg(feature = "etcd-server")]
+pub use etcd::{EtcdFace, EtcdFaceOptions};
 pub use event::{Event, EventKind, WatchBatch};
 pub use ext::StoreExt;
 pub use faulty::{Faults, FaultyStore, InjectedFault};

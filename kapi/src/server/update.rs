@@ -164,8 +164,7 @@ impl Server {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
                 return present(row, object).await.map(Written::changed);
             }
-            let at =
-                Place { row: &storage, key: &store_key, expected: old.resource_version() };
+            let at = Place { row: &storage, key: &store_key, expected: old.resource_version() };
             let outcome = if gone {
                 // The last finalizer went: the object goes in the same request (D1).
                 self.remove(at, extras).await?

@@ -10,9 +10,13 @@
 #[cfg(feature = "etcd")]
 pub(crate) mod client;
 mod convert;
+#[cfg(feature = "etcd-server")]
+pub(crate) mod face;
 pub mod proto;
 mod span;
 mod text;
 
 #[cfg(feature = "etcd")]
 pub use client::{EtcdError, EtcdHealth, EtcdOptions, EtcdStore};
+#[cfg(feature = "etcd-server")]
+pub use face::{EtcdFace, EtcdFaceOptions};

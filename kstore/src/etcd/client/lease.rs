@@ -131,6 +131,21 @@ impl Leases for EtcdStore {
     async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
         self.shared.time_to_live(lease).await
     }
+
+    async fn list(&self) -> Result<Vec<LeaseId>> {
+        let message = proto::LeaseLeasesRequest {};
+        let answer: Answer<proto::LeaseLeasesResponse> =
+            self.shared.ask(path::LEASE_LEASES, message, MAX_TXN_ANSWER).await;
+        match answer {
+            Ok(answer) => {
+                let mut leases: Vec<LeaseId> =
+                    answer.leases.iter().filter_map(|lease| named(lease.id)).collect();
+                leases.sort_unstable();
+                Ok(leases)
+            }
+            Err(failure) => Err(self.shared.explain(failure, About::default()).await),
+        }
+    }
 }
 
 #[cfg(test)]
