@@ -58,7 +58,17 @@ pub trait DiskFile: Debug + Send + Sync {
 pub struct RealDisk {
     directory: PathBuf,
     /// None for whoever only looks, or only adds a file.
-    _lock: Option<File>,
+    lock: Option<File>,
+}
+
+impl Drop for RealDisk {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // A process that is just being started has a copy of the file until it is another
+            // program; closing ours alone would leave the lock with it for that long.
+            let _ = flock(lock, FlockOperation::Unlock);
+        }
+    }
 }
 
 /// The name of the file that is locked.
@@ -85,12 +95,12 @@ impl RealDisk {
             // The directory itself is durable before anything in it is promised (S12).
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { directory, _lock: Some(lock) })
+        Ok(Self { directory, lock: Some(lock) })
     }
 
     /// A directory that is there, without a lock: to look at, or to add a file to.
     pub(super) fn unlocked(directory: impl AsRef<Path>) -> Self {
-        Self { directory: directory.as_ref().to_owned(), _lock: None }
+        Self { directory: directory.as_ref().to_owned(), lock: None }
     }
 
     /// Whether somebody has it open now.

@@ -248,7 +248,9 @@ impl Store for JournalStore {
     }
 
     async fn compact(&self, through: Revision) -> Result<()> {
-        self.inner.durably(|core| core.compact(through)).await
+        self.inner.queue.check()?;
+        self.inner.core.compact(through).await?;
+        self.inner.settle(self.inner.core.count()).await
     }
 
     async fn status(&self) -> Result<StoreStatus> {

@@ -74,7 +74,7 @@ impl Store for MemoryStore {
     }
 
     async fn compact(&self, through: Revision) -> Result<()> {
-        self.core.compact(through)
+        self.core.compact(through).await
     }
 
     async fn status(&self) -> Result<StoreStatus> {

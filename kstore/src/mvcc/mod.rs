@@ -243,8 +243,15 @@ impl Core {
         watcher::watch(self, range, options)
     }
 
-    pub(crate) fn compact(&self, through: Revision) -> Result<()> {
-        self.write(|state| state.compact(through))
+    /// Forgets what was superseded at or before `through`. Whoever drops the future leaves the
+    /// rest to the writes that follow.
+    pub(crate) async fn compact(&self, through: Revision) -> Result<()> {
+        self.write(|state| state.compact(through))?;
+        // In steps, between which others have the lock: half a million keys take a while.
+        while self.write(|state| state.is_late()) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     pub(crate) fn status(&self) -> StoreStatus {

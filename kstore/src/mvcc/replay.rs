@@ -130,5 +130,6 @@ impl State {
     pub(crate) fn replay_compact(&mut self, through: Revision) {
         // What it forgot may be forgotten already, by a snapshot.
         let _ = self.compact(through.min(self.durable));
+        self.forget_compacted();
     }
 }

@@ -388,17 +388,28 @@ impl State {
         std::mem::take(&mut self.wakers)
     }
 
-    /// Forgets what was superseded at or before `through`.
+    /// Refuses to show what was superseded at or before `through`; what that leaves to be freed
+    /// [`trim`](Self::trim) frees in steps.
     pub(super) fn compact(&mut self, through: Revision) -> Result<()> {
         if through > self.durable {
             return Err(Error::Future { requested: through, current: self.durable });
         }
         if self.compacted < through {
-            while self.compact_oldest(through) {}
             self.compacted = through;
             self.note(|| Entry::Compact { through });
         }
         Ok(())
+    }
+
+    /// Whether what was compacted is still there, and may go.
+    pub(super) fn is_late(&self) -> bool {
+        let through = self.pinned.iter().copied().fold(self.compacted, Revision::min);
+        self.log.front().is_some_and(|commit| commit.revision <= through)
+    }
+
+    /// Forgets what was compacted, all of it at once.
+    pub(super) fn forget_compacted(&mut self) {
+        while self.compact_oldest(self.compacted) {}
     }
 
     /// Forgets all but the present.
@@ -430,11 +441,9 @@ impl State {
     /// Compacts what is beyond the bounds of the options, a bounded step at a time.
     pub(super) fn trim(&mut self, options: &MemoryOptions) {
         for _ in 0..TRIM_STEPS {
-            // What was compacted while it was pinned is still there.
-            let late = self.log.front().is_some_and(|commit| commit.revision <= self.compacted);
             let over = self.log.len() as u64 > options.retain_revisions
                 || self.superseded_bytes > options.retain_bytes
-                || (late && self.pinned.is_empty());
+                || self.is_late();
             if !over || !self.compact_oldest(self.durable) {
                 break;
             }
