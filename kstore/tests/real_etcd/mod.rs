@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it did")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod network;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kstore::{EtcdOptions, EtcdStore};
+use kstore::{EtcdOptions, EtcdStore, Store};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -113,6 +115,29 @@ impl Etcd {
         let arguments = ["--heartbeat-interval", "50", "--election-timeout", "500"];
         let arguments = arguments.map(str::to_owned).to_vec();
         Some(Self { members, dir, program, arguments })
+    }
+
+    /// A cluster whose members are in namespaces of a network.
+    pub async fn cluster_in(network: &network::Network, size: usize) -> Option<Self> {
+        let hosts = (0..size).map(|at| network.host(at)).collect();
+        let wrappers = (0..size).map(|at| network.wrapper(at)).collect();
+        let mut etcd = Self::at(hosts, wrappers, scratch())?;
+        etcd.start().await;
+        Some(etcd)
+    }
+
+    /// The member that leads, once there is one.
+    pub async fn leader(&self, of: &EtcdStore) -> usize {
+        let begun = Instant::now();
+        loop {
+            let leader = of.status().await.ok().and_then(|status| status.leader);
+            let at = self.members.iter().position(|member| Some(&member.name) == leader.as_ref());
+            if let Some(at) = at {
+                return at;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nobody leads; the log:\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// More arguments for every member.
