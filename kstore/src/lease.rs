@@ -61,4 +61,10 @@ pub trait Leases: fmt::Debug + Send + Sync + 'static {
     /// - `lease_lists_its_keys`: exactly the keys that the lease's end would delete.
     /// - `unknown_lease_is_refused`: whatever names a lease that is gone gets `LeaseNotFound`.
     async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus>;
+
+    /// Every lease that has not ended, in the order of their names.
+    ///
+    /// # Contract
+    /// - `leases_are_listed_while_they_live`: granted ones are there, ended ones are not.
+    async fn list(&self) -> Result<Vec<LeaseId>>;
 }

@@ -4,6 +4,8 @@
 pub mod conformance;
 mod digest;
 mod error;
+#[cfg(any(feature = "etcd", feature = "etcd-server"))]
+pub mod etcd;
 mod event;
 mod ext;
 mod faulty;
@@ -26,6 +28,10 @@ mod txn;
 mod watch;
 
 pub use error::{Error, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdError, EtcdHealth, EtcdOptions, EtcdStore};
+#[cfg(feature = "etcd-server")]
+pub use etcd::{EtcdFace, EtcdFaceOptions};
 pub use event::{Event, EventKind, WatchBatch};
 pub use ext::StoreExt;
 pub use faulty::{Faults, FaultyStore, InjectedFault};

@@ -1,6 +1,7 @@
 //! The chores of this workspace: `cargo xtask test | verify | fix | bench [AREA]`.
 
 mod bench;
+mod debian;
 mod features;
 mod run;
 mod tools;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::{features, tools};
+use crate::{debian, features, tools};
 
 /// The examples that run by themselves and end, and their arguments.
 const EXAMPLES: [(&str, &[&str]); 7] = [
@@ -36,7 +36,13 @@ pub(crate) fn test(more: &[&str]) -> anyhow::Result<()> {
     let kubectl = tools::kubectl()?;
     println!("kubectl: {kubectl}");
     // With these set, a test that lacks a real program fails instead of skipping.
-    let environment = [("KUBRICK_KUBECTL", kubectl.as_str()), ("KUBRICK_REQUIRE_TOOLS", "1")];
+    let mut environment =
+        vec![("KUBRICK_KUBECTL", kubectl.as_str()), ("KUBRICK_REQUIRE_TOOLS", "1")];
+    let programs = debian::programs()?;
+    for (variable, path) in &programs {
+        println!("{variable}: {path}");
+        environment.push((variable, path));
+    }
     for (example, arguments) in EXAMPLES {
         println!("example: {example} {}", arguments.join(" "));
         let run = ["run", "--quiet", "--package", "kubrick-examples", "--example", example, "--"];

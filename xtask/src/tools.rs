@@ -25,7 +25,7 @@ os.rename(sys.argv[2] + ".new", sys.argv[2])
 "#;
 
 /// The folder for programs that were fetched.
-fn folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let folder = target.join("tools");

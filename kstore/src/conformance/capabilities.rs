@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub(super) quota_bytes: Option<u64>,
     pub(super) watch_backlog: Option<usize>,
     pub(super) max_value_bytes: Option<usize>,
+    pub(super) coarse_bytes: bool,
+    pub(super) missing: Option<String>,
     pub(super) reopen: Option<Reopen>,
 }
 
@@ -72,6 +74,21 @@ impl Capabilities {
     #[must_use]
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = Some(bytes);
+        self
+    }
+
+    /// Its bytes in use are counted in pages, and a page that compaction frees counts until it is
+    /// used again: the case about them checks that it is.
+    #[must_use]
+    pub fn coarse_bytes(mut self) -> Self {
+        self.coarse_bytes = true;
+        self
+    }
+
+    /// What the backend needs is not on this machine: no case runs, and each prints why.
+    #[must_use]
+    pub fn missing(mut self, what: impl Into<String>) -> Self {
+        self.missing = Some(what.into());
         self
     }
 

@@ -128,3 +128,18 @@ pub(super) async fn unknown_lease_is_refused(suite: &Suite) {
     assert_eq!(revision(&*store).await, before);
     assert!(listed(&*store).await.is_empty());
 }
+
+pub(super) async fn leases_are_listed_while_they_live(suite: &Suite) {
+    let store = suite.fresh().await;
+    let all = async || leases(&store).list().await.expect("leases are listed");
+    assert!(all().await.is_empty());
+    let first = leases(&store).grant(TTL).await.expect("a grant succeeds");
+    let second = leases(&store).grant(TTL * 100).await.expect("a grant succeeds");
+    let third = leases(&store).grant(TTL * 100).await.expect("a grant succeeds");
+    let mut expect = [first, second, third];
+    expect.sort_unstable();
+    assert_eq!(all().await, expect);
+    leases(&store).revoke(second).await.expect("a revoke succeeds");
+    tokio::time::sleep(PAST).await;
+    assert_eq!(all().await, [third], "one was revoked, one has expired");
+}

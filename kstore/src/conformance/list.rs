@@ -67,6 +67,7 @@ macro_rules! __kstore_cases {
             leases::lease_revoke_deletes_its_keys: leases,
             leases::lease_lists_its_keys: leases,
             leases::unknown_lease_is_refused: leases,
+            leases::leases_are_listed_while_they_live: leases,
         }
     };
 }

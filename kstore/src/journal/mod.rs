@@ -279,4 +279,8 @@ impl Leases for JournalStore {
     async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
         self.inner.core.time_to_live(lease)
     }
+
+    async fn list(&self) -> Result<Vec<LeaseId>> {
+        Ok(self.inner.core.leases())
+    }
 }

@@ -103,4 +103,8 @@ impl Leases for MemoryStore {
     async fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
         self.core.time_to_live(lease)
     }
+
+    async fn list(&self) -> Result<Vec<LeaseId>> {
+        Ok(self.core.leases())
+    }
 }

@@ -161,6 +161,10 @@ impl Core {
     pub(crate) fn time_to_live(&self, lease: LeaseId) -> Result<LeaseStatus> {
         self.read().leases.status(lease, Instant::now())
     }
+
+    pub(crate) fn leases(&self) -> Vec<LeaseId> {
+        self.read().leases.all().map(|(lease, _)| lease).collect()
+    }
 }
 
 /// The task that ends leases while there are any. If its runtime goes before the store, the next

@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::entry::{Entry, Saved, SavedLease, Written};
 pub use self::options::MemoryOptions;
+#[cfg(feature = "etcd")]
+pub(crate) use self::plan::check_duplicates;
 pub(crate) use self::state::State;
 use crate::{
     Durability, KeyRange, Page, RangeOptions, Record, Result, Revision, StoreStatus, Txn,

@@ -41,7 +41,7 @@ fn check_size(key: &Bytes, size: usize, options: &MemoryOptions) -> Result<()> {
 }
 
 /// One revision holds one version of a key, so nothing may write a key twice.
-fn check_duplicates(ops: &[Op]) -> Result<()> {
+pub(crate) fn check_duplicates(ops: &[Op]) -> Result<()> {
     if ops.len() < 2 {
         return Ok(());
     }
