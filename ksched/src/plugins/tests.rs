@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{NodeResourcesFit, normalize};
-use crate::framework::{Args, Profile};
+use super::NodeResourcesFit;
+use crate::framework::{Args, Normalization, Profile};
 use crate::testing::{Cluster, NodeBuilder, PodBuilder, node, pod};
 
 fn place(nodes: &[NodeBuilder], pod: PodBuilder) -> Result<String, String> {
@@ -191,7 +191,7 @@ fn scores_are_normalized_in_both_directions() {
         [([0, 5, 10], false, [0, 50, 100]), ([0, 5, 10], true, [100, 50, 0])]
     {
         let mut scores = scores;
-        normalize(&mut scores, reverse);
+        Normalization::Highest { reverse }.all(&mut scores);
         assert_eq!(scores, expected);
     }
 }

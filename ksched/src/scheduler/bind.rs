@@ -30,7 +30,7 @@ const TRUTH_BACKOFF: BackoffPolicy =
 pub(super) struct Assumed {
     shared: Arc<Shared>,
     popped: Popped,
-    node: String,
+    node: Arc<str>,
     state: CycleState,
 }
 
@@ -128,7 +128,7 @@ impl Assumed {
                     return match found.node_name() {
                         _ if found.uid() != pod.uid() => Truth::GoneOrElsewhere,
                         "" => Truth::Unbound,
-                        node if node == self.node => Truth::Bound,
+                        node if node == &*self.node => Truth::Bound,
                         _ => Truth::GoneOrElsewhere,
                     };
                 }
@@ -161,7 +161,7 @@ impl Assumed {
         self.shared.more.notify_one();
         let mut diagnosis = Diagnosis { nodes: 1, ..Diagnosis::default() };
         let (message, rejected_by) = if status.is_rejected() {
-            diagnosis.rejected.push((0, Arc::clone(plugin), status.clone()));
+            diagnosis.rejected.push(0, plugin, status.clone());
             (diagnosis.message(), [Arc::clone(plugin)].into())
         } else {
             (status.message(), BTreeSet::new())

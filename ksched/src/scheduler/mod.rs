@@ -2,6 +2,7 @@
 
 mod bind;
 pub mod cycle;
+pub mod engine;
 mod handlers;
 mod shared;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kcore::client::DynClient;
+use kcore::collections::HashMap;
 use kcore::component::{self, Component, Context};
 use kcore::event::{EventRecorder, Source};
 use kcore::informer::Informers;
@@ -23,6 +25,7 @@ use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
+use engine::Engine;
 use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
@@ -80,6 +83,22 @@ impl Scheduler {
     /// # Errors
     /// Whatever is wrong with the configuration.
     pub fn build(&self, ctx: &Context) -> Result<Vec<Arc<Framework>>, Error> {
+        let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        self.frameworks(ctx, &informers, &self.recorder(ctx))
+    }
+
+    fn recorder(&self, ctx: &Context) -> EventRecorder {
+        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
+        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
+        EventRecorder::new(Arc::clone(&self.client), source, clock, random)
+    }
+
+    fn frameworks(
+        &self,
+        ctx: &Context,
+        informers: &Informers,
+        recorder: &EventRecorder,
+    ) -> Result<Vec<Arc<Framework>>, Error> {
         let default = [Profile::default()];
         let profiles = if self.profiles.is_empty() { &default[..] } else { &self.profiles };
         let waiting = WaitingPods::default();
@@ -94,6 +113,8 @@ impl Scheduler {
                 clock: ctx.clock().clone(),
                 random: ctx.random().fork(),
                 waiting: waiting.clone(),
+                informers: informers.clone(),
+                recorder: recorder.clone(),
             };
             let framework = Framework::new(profile, &self.factories, handle)?;
             let sort = |framework: &Framework| {
@@ -127,17 +148,16 @@ impl Component for Scheduler {
 
     async fn run(&self, ctx: Context) -> component::Result {
         ctx.health().not_ready("caches are not synced");
-        let frameworks = self.build(&ctx)?;
-        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
-        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let recorder = EventRecorder::new(Arc::clone(&self.client), source, clock, random);
+        let recorder = self.recorder(&ctx);
         let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        let frameworks = self.frameworks(&ctx, &informers, &recorder)?;
         let shared = Arc::new(Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx));
         // Pods before nodes or nodes before pods: the cache takes either.
         let nodes = informers.of::<Node>();
         let pods = informers.of::<Pod>();
         let _nodes = nodes.on_change(handlers::on_node(&shared));
         let _pods = pods.on_change(handlers::on_pod(&shared));
+        let _others = handlers::on_others(&shared, &informers);
         // Dropped at the end of the run, in whatever way it ends: nothing works on.
         let mut tasks = JoinSet::new();
         let stop = ctx.stop().child();
@@ -165,6 +185,7 @@ impl Component for Scheduler {
 /// Tries one pod after the other, for ever.
 async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
     let mut snapshot = Snapshot::default();
+    let mut engines: HashMap<Arc<str>, Engine> = HashMap::default();
     let mut writes = JoinSet::new();
     let slots = Arc::new(Semaphore::new(MAX_WRITES));
     let random = ctx.random().fork();
@@ -177,7 +198,9 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
             state.cache.update(&mut snapshot);
             let nominated = cycle::kept(&state.queue.nominated, &snapshot, &popped.pod);
             drop(state);
-            cycle::schedule(&popped.framework, &snapshot, &nominated, &popped.pod, &random)
+            let (framework, pod) = (&popped.framework, &popped.pod);
+            let engine = engines.entry(Arc::clone(&framework.name)).or_default();
+            cycle::schedule_with(engine, framework, &snapshot, &nominated, pod, &random)
         };
         let assumed = match outcome {
             Ok(placement) => Assumed::take(shared, popped, placement),

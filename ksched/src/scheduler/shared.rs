@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cache::Cache;
-use crate::framework::{DEFAULT_SCHEDULER_NAME, Framework};
+use crate::framework::{DEFAULT_SCHEDULER_NAME, EventResource, Framework};
 use crate::queue::SchedulingQueue;
+use crate::snapshot::{PodInfo, Templates};
 
 /// One run's state. One lock guards cache and queue together, so that a pod is never seen in
 /// neither of them; it is never held while anything is decided or awaited.
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) state: Mutex<State>,
+    templates: Mutex<Templates>,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
 }
@@ -42,8 +44,19 @@ impl Shared {
         ctx: &Context,
     ) -> Self {
         let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let (state, more) = (Mutex::default(), Notify::new());
-        Self { client, frameworks, recorder, clock, random, state, more }
+        let (state, templates, more) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { client, frameworks, recorder, clock, random, state, templates, more }
+    }
+
+    /// Reads a pod, and shares what it has in common with others.
+    pub(super) fn read(&self, pod: Arc<Pod>) -> Arc<PodInfo> {
+        Arc::new(self.templates.lock().read(pod))
+    }
+
+    /// Whether a plugin has registered for events of a kind by name.
+    pub(super) fn listens_to(&self, resource: EventResource) -> bool {
+        let events = self.frameworks.iter().flat_map(|framework| &framework.points.events);
+        events.flat_map(|(_, events)| events).any(|event| event.events.resource == resource)
     }
 
     /// The profile that is responsible for a pod, if it is this scheduler's.

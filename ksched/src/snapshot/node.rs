@@ -1,10 +1,12 @@
 //! A node, with what runs on it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 
+use super::template::NO_LABELS;
 use super::{HostPort, PodInfo, Resources};
 
 /// A node, the pods on it, and their sums.
@@ -40,6 +42,10 @@ impl NodeInfo {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// The node.
@@ -84,6 +90,18 @@ impl NodeInfo {
         &self.ports
     }
 
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        self.node.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().get(key).map(String::as_str)
+    }
+
     /// Its taints.
     #[must_use]
     pub fn taints(&self) -> &[Taint] {
@@ -119,13 +137,15 @@ impl NodeInfo {
         this
     }
 
-    pub(crate) fn add_pod(&mut self, pod: Arc<PodInfo>) {
+    /// Puts a pod on this copy of the node.
+    pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.count(&pod, 1);
         self.ports.extend_from_slice(pod.host_ports());
         self.pods.push(pod);
     }
 
-    pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+    /// Takes a pod off this copy of the node; `None` if it is not there.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
         let pod = self.pods.swap_remove(at);
         self.count(&pod, -1);
@@ -135,6 +155,13 @@ impl NodeInfo {
             }
         }
         Some(pod)
+    }
+
+    /// Puts a newer state of a pod in the place of the one before, where both count alike.
+    pub(crate) fn replace_pod(&mut self, pod: &Arc<PodInfo>) {
+        if let Some(slot) = self.pods.iter_mut().find(|known| known.uid() == pod.uid()) {
+            *slot = Arc::clone(pod);
+        }
     }
 
     pub(crate) fn set_node(&mut self, node: Arc<Node>) {

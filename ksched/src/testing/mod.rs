@@ -263,7 +263,7 @@ impl Cluster {
         let snapshot = Snapshot::new(self.nodes.clone());
         let random = Random::seeded(self.seed);
         cycle::schedule(&framework, &snapshot, &Kept::new(), &pod.info(), &random)
-            .map(|placement| placement.node)
+            .map(|placement| placement.node.to_string())
             .map_err(|unplaced| unplaced.message())
     }
 }
