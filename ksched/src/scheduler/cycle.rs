@@ -1,14 +1,16 @@
 //! The scheduling cycle: from a pod and a snapshot to a node, or to the reasons why there is none.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kcore::random::Random;
 
 use super::engine::{Asked, Engine, Entry};
+use super::explain::Explanation;
 use crate::framework::{
     Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
-    MIN_NODE_SCORE, Status,
+    MIN_NODE_SCORE, Rejections, Status,
 };
 use crate::queue::Nominator;
 use crate::snapshot::{PodInfo, Snapshot};
@@ -144,13 +146,15 @@ impl From<Status> for Stop {
     }
 }
 
-struct Cycle<'a> {
+pub(super) struct Cycle<'a> {
     framework: &'a Framework,
     snapshot: &'a Snapshot,
     pod: &'a PodInfo,
     state: CycleState,
     /// The plugins whose PreFilter had nothing to say.
     skipped: BTreeSet<Arc<str>>,
+    /// The nodes that were turned away while others were not.
+    turned_away: Cell<Rejections>,
 }
 
 /// The only nodes that can be meant, and which plugins say so.
@@ -165,9 +169,37 @@ enum Found {
 }
 
 impl<'a> Cycle<'a> {
-    fn new(framework: &'a Framework, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Self {
+    pub(super) fn new(framework: &'a Framework, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Self {
         let (state, skipped) = (CycleState::default(), BTreeSet::new());
-        Self { framework, snapshot, pod, state, skipped }
+        Self { framework, snapshot, pod, state, skipped, turned_away: Cell::default() }
+    }
+
+    /// What is said of every node, and the scores of those that could take the pod.
+    pub(super) fn explain(mut self, kept: &Kept) -> Result<Explanation, Status> {
+        let mut explanation = Explanation::new(self.snapshot);
+        let list = match self.filter(None, kept) {
+            Ok(Found::List(list)) => list,
+            Ok(Found::Kept) => Vec::new(),
+            Err(Stop::Error(status)) => return Err(status),
+            Err(Stop::Unschedulable(diagnosis)) => {
+                explanation.rejected(&diagnosis);
+                return Ok(explanation);
+            }
+        };
+        explanation
+            .rejected(&Diagnosis { rejected: self.turned_away.take(), ..Diagnosis::default() });
+        let positions = || list.clone();
+        let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
+        let (_, asked) = self.scorers(&skipped, false);
+        for at in asked {
+            let (plugged, weight) = &self.framework.points.score[at];
+            let mut scores = vec![0; list.len()];
+            self.score(&list, &[at], &mut scores)?;
+            for (at, score) in list.iter().zip(scores) {
+                explanation.scored(*at, &plugged.name, score / weight, *weight);
+            }
+        }
+        Ok(explanation)
     }
 
     fn run(
@@ -275,6 +307,7 @@ impl<'a> Cycle<'a> {
         self.filter_kept(kept, &mut candidates)?;
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
+            self.turned_away.set(rejected);
             return Ok(Found::List(feasible));
         }
         diagnosis.rejected = rejected;

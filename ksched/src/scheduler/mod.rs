@@ -3,6 +3,7 @@
 mod bind;
 pub mod cycle;
 pub mod engine;
+pub mod explain;
 mod handlers;
 mod shared;
 

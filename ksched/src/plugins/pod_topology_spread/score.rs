@@ -1,5 +1,6 @@
 //! Soft constraints rank nodes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::PodTopologySpread;
@@ -51,17 +52,25 @@ impl PreScorePlugin for PodTopologySpread {
             return Status::skip();
         }
         let positions = feasible.positions();
-        let left_out = if constraints.require_all {
-            let lacks = |at: &&u32| !has_all(&constraints.soft, nodes.node(**at));
-            positions.iter().filter(lacks).count()
+        let all = &constraints.soft;
+        // Whoever is counted has all labels, so few nodes have to be looked at.
+        let counted = |at: u32| tallies.iter().any(|tally| tally.topology().at(at) != NO_VALUE);
+        let left_out =
+            |at: u32| constraints.require_all && !counted(at) && !has_all(all, nodes.node(at));
+        let ranked = if constraints.require_all {
+            positions.iter().filter(|at| !left_out(**at)).count()
         } else {
-            0
+            positions.len()
         };
-        let weights = constraints.soft.iter().zip(&tallies).map(|(constraint, tally)| {
+        let weights = all.iter().zip(&tallies).map(|(constraint, tally)| {
             let places = if &*constraint.key == HOSTNAME {
-                positions.len() - left_out
+                ranked
             } else {
-                distinct(tally, positions)
+                let odd = |at: u32| {
+                    let node = nodes.node(at);
+                    (!left_out(at)).then(|| node.label(&constraint.key)).flatten()
+                };
+                distinct(tally, positions, odd)
             };
             #[allow(clippy::cast_precision_loss, reason = "places are far fewer")]
             let places = places as f64;
@@ -73,21 +82,23 @@ impl PreScorePlugin for PodTopologySpread {
     }
 }
 
-/// How many places the nodes are in.
-fn distinct(tally: &Tally, positions: &[u32]) -> usize {
+/// How many places the nodes are in; `odd` is the place of one that is not counted itself.
+fn distinct<'n>(tally: &Tally, positions: &[u32], odd: impl Fn(u32) -> Option<&'n str>) -> usize {
     let topology = tally.topology();
     let mut seen = vec![false; topology.len()];
-    let mut count = 0;
+    let mut others: BTreeSet<&str> = BTreeSet::new();
     for at in positions {
         let value = topology.at(*at);
-        if value != NO_VALUE && !std::mem::replace(&mut seen[value as usize], true) {
-            count += 1;
-            if count == seen.len() {
-                break;
+        if value != NO_VALUE {
+            seen[value as usize] = true;
+        } else if let Some(value) = odd(*at) {
+            match topology.value(value) {
+                Some(value) => seen[value as usize] = true,
+                None => drop(others.insert(value)),
             }
         }
     }
-    count
+    seen.into_iter().filter(|seen| *seen).count() + others.len()
 }
 
 fn score_of(state: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
