@@ -12,8 +12,8 @@ use std::sync::Arc;
 use kcore::random::Random;
 use ksched::framework::{
     Code, CycleState, Diagnosis, ExtensionPoints, FilterPlugin, Filters, PostFilterPlugin,
-    PostFilterResult, PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin,
-    Status, plugin_fn,
+    PostFilterResult, PreFilterExtensions, PreFilterPlugin, PreFilterResult, Profile,
+    SchedulerPlugin, Status, plugin_fn,
 };
 use ksched::scheduler::cycle::{Kept, schedule};
 use ksched::snapshot::{NodeInfo, PodInfo, Snapshot};
@@ -230,7 +230,11 @@ async fn preempt(pod: PodBuilder) -> Result<(String, Vec<String>), String> {
     let evicted = Evicted::default();
     let plugin = Arc::clone(&evicted);
     let factory = plugin_fn("Seats", move |_, _| Ok(SeatsWithPreemption(Arc::clone(&plugin))));
-    let framework = Cluster::new([]).plugin(factory).framework().unwrap();
+    let framework = Cluster::new([])
+        .plugin(factory)
+        .profile(Profile::default().disable("DefaultPreemption"))
+        .framework()
+        .unwrap();
     let (snapshot, random) = (snapshot(), Random::seeded(1));
     let unplaced = schedule(&framework, &snapshot, &Kept::new(), &pod.info(), &random);
     let mut unplaced = unplaced.expect_err("there is no room");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::runtime::Failed;
 use super::{Framework, Status};
 use crate::framework::CycleState;
-use crate::scheduler::cycle::Kept;
+use crate::queue::Kept;
 use crate::snapshot::{NodeInfo, PodInfo};
 
 /// What a PostFilter plugin asks: would the pod fit, if that node were otherwise?
@@ -34,9 +34,14 @@ impl<'a> Filters<'a> {
 
     /// The pods of at least the pod's own priority that the node at a position is kept for.
     #[must_use]
-    pub fn kept_at(&self, at: u32) -> &'a [Arc<PodInfo>] {
-        let found = self.kept.binary_search_by_key(&at, |(kept, _)| *kept);
-        found.map_or(&[], |found| &self.kept[found].1)
+    pub fn kept_at(&self, at: u32) -> Vec<Arc<PodInfo>> {
+        self.kept.at(at, self.pod)
+    }
+
+    /// Every other pod that the node at a position is kept for.
+    #[must_use]
+    pub fn all_kept_at(&self, at: u32) -> &'a [Arc<PodInfo>] {
+        self.kept.all_at(at)
     }
 
     /// Whether what the filters say of a node depends on the pod's signature, that node, and the

@@ -4,6 +4,7 @@
 
 mod balanced_allocation;
 mod default_binder;
+mod default_preemption;
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use balanced_allocation::NodeResourcesBalancedAllocation;
 pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
@@ -54,6 +56,7 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
             NodeResourcesBalancedAllocation::new(args)
         })),
         Arc::new(plugin_fn("ImageLocality", |_, _| Ok(ImageLocality::default()))),
+        Arc::new(plugin_fn("DefaultPreemption", DefaultPreemption::new)),
         Arc::new(plugin_fn("DefaultBinder", |_, handle| Ok(DefaultBinder::new(handle)))),
     ]
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::framework::{Framework, Happening};
 use crate::snapshot::PodInfo;
 use heap::Heap;
-pub use nominated::Nominator;
+pub use nominated::{Kept, Nominator};
 
 /// How long a pod waits after its first failed attempt.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
@@ -144,7 +144,15 @@ pub struct Popped {
 impl SchedulingQueue {
     /// A pod without a node is new, or has changed.
     pub fn set(&mut self, pod: Arc<PodInfo>, framework: &Arc<Framework>, now: Instant) {
-        self.nominated.set(&pod, pod.nominated_node());
+        let before = self.slots.get(pod.uid()).map(|slot| slot.queued.pod.nominated_node().len());
+        let kept = self.nominated.node_of(pod.uid()).cloned();
+        match kept {
+            // It was nominated a moment ago, and the API does not know yet.
+            Some(node) if before == Some(0) && pod.nominated_node().is_empty() => {
+                self.nominated.set(&pod, &node);
+            }
+            _ => self.nominated.set(&pod, pod.nominated_node()),
+        }
         let Some(slot) = self.slots.get_mut(pod.uid()) else {
             let queued = QueuedPod {
                 pod,

@@ -251,6 +251,10 @@ impl Failure {
                 && known.message.as_deref() == Some(message)
         };
         let nominated = self.nominated.as_deref().filter(|node| *node != pod.nominated_node());
+        let nominated = nominated.map(|node| match node {
+            "" => serde_json::Value::Null,
+            node => node.into(),
+        });
         if known.is_some_and(same) && nominated.is_none() {
             return;
         }
@@ -264,7 +268,7 @@ impl Failure {
         let mut patch = json!({"metadata": {"uid": pod.pod().metadata.uid},
             "status": {"conditions": [condition]}});
         if let Some(node) = nominated {
-            patch["status"]["nominatedNodeName"] = node.into();
+            patch["status"]["nominatedNodeName"] = node;
         }
         let api: Api<Pod> = Api::namespaced(Arc::clone(&self.shared.client), pod.namespace());
         let patch = Patch::Strategic(patch.to_string().into());

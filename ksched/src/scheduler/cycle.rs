@@ -12,11 +12,8 @@ use crate::framework::{
     Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
     MIN_NODE_SCORE, Rejections, Status,
 };
-use crate::queue::Nominator;
+pub use crate::queue::Kept;
 use crate::snapshot::{PodInfo, Snapshot};
-
-/// Nodes that are kept for pods of at least the priority of the one to schedule, by position.
-pub type Kept = Vec<(u32, Vec<Arc<PodInfo>>)>;
 
 /// A node was found.
 #[derive(Debug)]
@@ -67,21 +64,6 @@ impl Unplaced {
         let diagnosis = Diagnosis::default();
         Box::new(Self { diagnosis, status, nominated: None, effect: None })
     }
-}
-
-/// The nodes that are kept for others of at least this pod's priority.
-#[must_use]
-pub fn kept(nominated: &Nominator, snapshot: &Snapshot, pod: &PodInfo) -> Kept {
-    let others = nominated.nodes().filter_map(|(node, pods)| {
-        let ahead =
-            |other: &&Arc<PodInfo>| other.uid() != pod.uid() && other.priority() >= pod.priority();
-        let pods: Vec<Arc<PodInfo>> = pods.iter().filter(ahead).cloned().collect();
-        let at = snapshot.position(node)?;
-        (!pods.is_empty()).then_some((at, pods))
-    });
-    let mut kept: Kept = others.collect();
-    kept.sort_unstable_by_key(|(at, _)| *at);
-    kept
 }
 
 /// Chooses a node: filters and scores every node of the snapshot. Pure but for the draw among
@@ -292,8 +274,8 @@ impl<'a> Cycle<'a> {
                 let keeping: Vec<usize> = active.iter().take_while(keeps).copied().collect();
                 entry.filter(self.asked(), &self.state, &keeping)?;
                 let rest = active[keeping.len()..].to_vec();
-                let spared = !kept.iter().any(|(at, _)| entry.passed(*at));
-                if rest.is_empty() && spared && entry.feasible() > 0 {
+                let spared = || !kept.positions(self.pod).any(|at| entry.passed(at));
+                if rest.is_empty() && entry.feasible() > 0 && spared() {
                     return Ok(Found::Kept);
                 }
                 (Candidates::begun(entry.positions(), entry.rejections()), rest)
@@ -401,16 +383,20 @@ impl<'a> Cycle<'a> {
     /// A node that is kept for others must take this pod also with them.
     fn filter_kept(&self, kept: &Kept, candidates: &mut Candidates) -> Result<(), Stop> {
         let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
-        for (at, others) in kept {
-            if !candidates.has(*at) {
+        if candidates.feasible().is_empty() {
+            return Ok(());
+        }
+        for at in kept.positions(self.pod) {
+            if !candidates.has(at) {
                 continue;
             }
-            let answer = filters.with(&self.state, self.snapshot.node(*at), others);
+            let others = kept.at(at, self.pod);
+            let answer = filters.with(&self.state, self.snapshot.node(at), &others);
             let Err((plugin, status)) = answer else { continue };
             if !status.is_rejected() {
                 return Err(self.failed(&plugin, &status).into());
             }
-            candidates.reject(*at, &plugin, status);
+            candidates.reject(at, &plugin, status);
         }
         Ok(())
     }

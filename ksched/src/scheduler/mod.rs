@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
+use crate::queue::Kept;
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
 use engine::Engine;
@@ -186,6 +187,7 @@ impl Component for Scheduler {
 /// Tries one pod after the other, for ever.
 async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
     let mut snapshot = Snapshot::default();
+    let mut kept = Kept::new();
     let mut engines: HashMap<Arc<str>, Engine> = HashMap::default();
     let mut writes = JoinSet::new();
     let slots = Arc::new(Semaphore::new(MAX_WRITES));
@@ -197,11 +199,11 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
         let outcome = {
             let mut state = shared.state.lock();
             state.cache.update(&mut snapshot);
-            let nominated = cycle::kept(&state.queue.nominated, &snapshot, &popped.pod);
+            state.queue.nominated.copy_to(&mut kept, &snapshot);
             drop(state);
             let (framework, pod) = (&popped.framework, &popped.pod);
             let engine = engines.entry(Arc::clone(&framework.name)).or_default();
-            cycle::schedule_with(engine, framework, &snapshot, &nominated, pod, &random)
+            cycle::schedule_with(engine, framework, &snapshot, &kept, pod, &random)
         };
         let assumed = match outcome {
             Ok(placement) => Assumed::take(shared, popped, placement),
