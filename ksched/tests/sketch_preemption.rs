@@ -49,7 +49,7 @@ impl PreFilterPlugin for Seats {
     fn pre_filter(&self, state: &mut CycleState, _: &PodInfo, nodes: &Snapshot) -> PreFilterResult {
         let mut taken = Taken::default();
         for node in nodes.nodes() {
-            for pod in node.pods() {
+            for pod in node.pods().iter() {
                 taken.count(node, seats(pod));
             }
         }

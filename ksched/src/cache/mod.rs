@@ -41,6 +41,7 @@ struct Entry {
 #[derive(Debug)]
 struct Placed {
     node: Arc<str>,
+    pod: Arc<PodInfo>,
     assumed: bool,
 }
 
@@ -77,22 +78,22 @@ impl Cache {
     /// node is out of date then, so most of what a server tells costs no more than this.
     fn refresh(&mut self, pod: &Arc<PodInfo>) -> bool {
         let Some(placed) = self.pods.get_mut(pod.uid()) else { return false };
-        if &*placed.node != pod.node_name() {
+        let known = &placed.pod;
+        let alike = &*placed.node == pod.node_name()
+            && Arc::ptr_eq(known.template(), pod.template())
+            && known.is_terminating() == pod.is_terminating();
+        if !alike {
             return false;
         }
-        let Some(at) = self.positions.get(&placed.node).copied() else { return false };
-        let info = &self.nodes[at].info;
-        let known = info.pods().iter().find(|known| known.uid() == pod.uid());
-        let alike = known.is_some_and(|known| {
-            Arc::ptr_eq(known.template(), pod.template())
-                && known.is_terminating() == pod.is_terminating()
-        });
-        if alike {
-            placed.assumed = false;
-            Arc::make_mut(&mut self.nodes[at].info).replace_pod(pod);
-            self.refreshed.push(at);
+        placed.assumed = false;
+        if !known.says_the_same(pod) {
+            placed.pod = Arc::clone(pod);
+            if let Some(at) = self.positions.get(&placed.node).copied() {
+                Arc::make_mut(&mut self.nodes[at].info).replace_pod(pod);
+                self.refreshed.push(at);
+            }
         }
-        alike
+        true
     }
 
     /// A pod is gone, whether it was assumed or not. Whether it was on a node.
@@ -187,7 +188,8 @@ impl Cache {
 
     fn place_on(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
         let at = self.entry(node);
-        let placed = Placed { node: self.nodes[at].info.name().into(), assumed };
+        let node = self.nodes[at].info.shared_name();
+        let placed = Placed { node, pod: Arc::clone(&pod), assumed };
         self.pods.insert(Arc::clone(pod.shared_uid()), placed);
         Arc::make_mut(&mut self.nodes[at].info).add_pod(pod);
         self.touch(at);

@@ -40,12 +40,25 @@ impl Candidates {
         self.feasible.binary_search(&at).is_ok()
     }
 
-    /// Takes one node out.
-    pub(crate) fn reject(&mut self, at: u32, plugin: &Arc<str>, status: Status) {
-        if let Ok(index) = self.feasible.binary_search(&at) {
-            self.feasible.remove(index);
-            self.rejected.push(at, plugin, status);
+    /// Takes nodes out, that are given in the order of their positions.
+    pub(crate) fn reject(&mut self, nodes: Vec<(u32, Arc<str>, Status)>) {
+        let mut nodes = nodes.into_iter().peekable();
+        let Self { feasible, rejected, .. } = self;
+        if nodes.peek().is_none() {
+            return;
         }
+        feasible.retain(|at| {
+            while nodes.peek().is_some_and(|(rejected, ..)| rejected < at) {
+                nodes.next();
+            }
+            match nodes.next_if(|(rejected, ..)| rejected == at) {
+                Some((at, plugin, status)) => {
+                    rejected.push(at, &plugin, status);
+                    false
+                }
+                None => true,
+            }
+        });
     }
 
     /// The nodes that are left, in the snapshot's order.

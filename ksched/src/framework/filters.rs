@@ -32,6 +32,11 @@ impl<'a> Filters<'a> {
         Self { framework, pod, skipped, kept }
     }
 
+    /// The nodes that are kept for others of at least the pod's priority, in their order.
+    pub fn kept_positions(&self) -> impl Iterator<Item = u32> {
+        self.kept.positions(self.pod)
+    }
+
     /// The pods of at least the pod's own priority that the node at a position is kept for.
     #[must_use]
     pub fn kept_at(&self, at: u32) -> Vec<Arc<PodInfo>> {

@@ -37,6 +37,7 @@ pub use points::{
 };
 pub use profile::{DEFAULT_SCHEDULER_NAME, Profile};
 pub use rejections::Rejections;
+pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};

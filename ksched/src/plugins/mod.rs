@@ -12,12 +12,17 @@ mod node_name;
 mod node_ports;
 mod node_resources_fit;
 mod node_unschedulable;
+mod node_volume_limits;
 mod pod_topology_spread;
 mod priority_sort;
 mod scheduling_gates;
 mod taint_toleration;
 #[cfg(test)]
 mod tests;
+mod volume_binding;
+mod volume_restrictions;
+mod volume_zone;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -31,10 +36,14 @@ pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources_fit::NodeResourcesFit;
 pub use node_unschedulable::NodeUnschedulable;
+pub use node_volume_limits::NodeVolumeLimits;
 pub use pod_topology_spread::PodTopologySpread;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
+pub use volume_binding::VolumeBinding;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
 use crate::framework::{PluginFactory, plugin_fn};
 
@@ -50,6 +59,10 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
         Arc::new(plugin_fn("NodeAffinity", |args, _| NodeAffinity::new(args))),
         Arc::new(plugin_fn("NodePorts", |_, _| Ok(NodePorts))),
         Arc::new(plugin_fn("NodeResourcesFit", |args, _| NodeResourcesFit::new(args))),
+        Arc::new(plugin_fn("VolumeRestrictions", |_, handle| Ok(VolumeRestrictions::new(handle)))),
+        Arc::new(plugin_fn("NodeVolumeLimits", |_, handle| Ok(NodeVolumeLimits::new(handle)))),
+        Arc::new(plugin_fn("VolumeBinding", VolumeBinding::new)),
+        Arc::new(plugin_fn("VolumeZone", |_, handle| Ok(VolumeZone::new(handle)))),
         Arc::new(plugin_fn("PodTopologySpread", PodTopologySpread::new)),
         Arc::new(plugin_fn("InterPodAffinity", InterPodAffinity::new)),
         Arc::new(plugin_fn("NodeResourcesBalancedAllocation", |args, _| {

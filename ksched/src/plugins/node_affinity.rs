@@ -90,7 +90,8 @@ fn term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
         && fields.iter().all(|wanted| requirement(field(&wanted.key), wanted))
 }
 
-fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
+/// Whether one of a selector's terms means a node.
+pub(super) fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
     selector.node_selector_terms.iter().any(|each| term(each, node))
 }
 

@@ -80,6 +80,8 @@ impl Nominator {
 pub struct Kept {
     pods: BTreeMap<u32, Vec<Arc<PodInfo>>>,
     mark: Option<Mark>,
+    /// The node that is kept for the pod to schedule.
+    own: Option<u32>,
 }
 
 impl Kept {
@@ -92,6 +94,17 @@ impl Kept {
     /// The node at a position is kept for these pods.
     pub fn keep(&mut self, at: u32, pods: Vec<Arc<PodInfo>>) {
         self.pods.insert(at, pods);
+    }
+
+    /// The node that is kept for the pod to schedule, if one is.
+    #[must_use]
+    pub fn own(&self) -> Option<u32> {
+        self.own
+    }
+
+    /// This node is kept for the pod to schedule, or none is.
+    pub fn set_own(&mut self, own: Option<u32>) {
+        self.own = own;
     }
 
     /// Every node that is kept for others of at least a pod's priority.
@@ -121,5 +134,5 @@ impl Kept {
 }
 
 fn is_ahead(other: &PodInfo, pod: &PodInfo) -> bool {
-    other.uid() != pod.uid() && other.priority() >= pod.priority()
+    other.priority() >= pod.priority() && other.uid() != pod.uid()
 }

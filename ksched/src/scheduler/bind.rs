@@ -109,8 +109,10 @@ impl Assumed {
     fn bound(self) {
         let pod = &self.popped.pod;
         self.shared.state.lock().queue.done(&self.popped);
-        let message = format!("Successfully assigned {} to {}", pod.key(), self.node);
-        self.shared.recorder.normal(&reference_to(&**pod.pod()), "Scheduled", message);
+        if self.shared.tells_of_success() {
+            let message = format!("Successfully assigned {} to {}", pod.key(), self.node);
+            self.shared.recorder.normal(&reference_to(&**pod.pod()), "Scheduled", message);
+        }
         self.popped.framework.post_bind(&self.state, pod, &self.node);
     }
 

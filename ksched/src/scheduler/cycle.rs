@@ -190,6 +190,18 @@ impl<'a> Cycle<'a> {
         kept: &Kept,
         random: &Random,
     ) -> Result<Placement, Box<Unplaced>> {
+        match self.nominated(kept) {
+            Ok(None) => {}
+            Ok(Some(at)) => {
+                self.state.chosen();
+                let node = self.snapshot.node(at).shared_name();
+                let (state, score) = (self.state, 0);
+                return Ok(Placement { node, position: at, state, feasible: 1, score });
+            }
+            Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
+            Err(Stop::Unschedulable(_)) => {}
+        }
+        (self.state, self.skipped) = (CycleState::default(), BTreeSet::new());
         let found = match self.filter(entry.as_deref_mut(), kept) {
             Ok(found) => found,
             Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
@@ -257,7 +269,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// The nodes that can take the pod: at least one.
-    fn filter(&mut self, entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
+    fn filter(&mut self, mut entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -268,7 +280,7 @@ impl<'a> Cycle<'a> {
         let active: Vec<usize> = (0..self.framework.points.filter.len())
             .filter(|at| !self.skipped.contains(&self.framework.points.filter[*at].name))
             .collect();
-        let (mut candidates, rest) = match (&narrowed, entry) {
+        let (mut candidates, rest) = match (&narrowed, entry.as_deref_mut()) {
             (None, Some(entry)) => {
                 let keeps = |at: &&usize| self.framework.points.filter[**at].plugin.keeps();
                 let keeping: Vec<usize> = active.iter().take_while(keeps).copied().collect();
@@ -283,10 +295,11 @@ impl<'a> Cycle<'a> {
             (None, None) => (Candidates::all(self.snapshot.len()), active),
             (Some((nodes, _)), _) => (self.named(nodes), active),
         };
+        let entry = entry.filter(|_| rest.is_empty() && narrowed.is_none());
         for at in rest {
             self.ask(at, &mut candidates)?;
         }
-        self.filter_kept(kept, &mut candidates)?;
+        self.filter_kept(kept, &mut candidates, entry)?;
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
             self.turned_away.set(rejected);
@@ -380,25 +393,60 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// A node that is kept for others must take this pod also with them.
-    fn filter_kept(&self, kept: &Kept, candidates: &mut Candidates) -> Result<(), Stop> {
-        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+    /// A node that is kept for others must take this pod also with them. What an entry remembers
+    /// holds as long as its filters are all there are.
+    fn filter_kept(
+        &self,
+        kept: &Kept,
+        candidates: &mut Candidates,
+        mut entry: Option<&mut Entry>,
+    ) -> Result<(), Stop> {
         if candidates.feasible().is_empty() {
             return Ok(());
         }
-        for at in kept.positions(self.pod) {
-            if !candidates.has(at) {
-                continue;
-            }
+        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+        let mut rejected = Vec::new();
+        for at in kept.positions(self.pod).filter(|at| candidates.has(*at)) {
             let others = kept.at(at, self.pod);
-            let answer = filters.with(&self.state, self.snapshot.node(at), &others);
+            let known = entry.as_ref().and_then(|entry| entry.crowded(at, &others));
+            let answer = known.unwrap_or_else(|| {
+                let answer = filters.with(&self.state, self.snapshot.node(at), &others);
+                if let Some(entry) = &mut entry {
+                    entry.set_crowded(at, &others, &answer);
+                }
+                answer
+            });
             let Err((plugin, status)) = answer else { continue };
             if !status.is_rejected() {
                 return Err(self.failed(&plugin, &status).into());
             }
-            candidates.reject(at, &plugin, status);
+            rejected.push((at, plugin, status));
         }
+        candidates.reject(rejected);
         Ok(())
+    }
+
+    /// The node that others made room on for this pod, if it fits there by now: there is no need
+    /// to look at others, and it would be a pity to.
+    fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
+        let Some(own) = kept.own().filter(|own| (*own as usize) < self.snapshot.len()) else {
+            return Ok(None);
+        };
+        let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
+        match self.pre_filter(&mut diagnosis) {
+            Ok(narrowed) => {
+                let name = self.snapshot.node(own).name();
+                if narrowed.is_some_and(|(nodes, _)| !nodes.contains(name)) {
+                    return Ok(None);
+                }
+            }
+            Err(Stop::Unschedulable(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+        let others = kept.at(own, self.pod);
+        let fits = filters.fits(&self.state, self.snapshot.node(own), &others).is_success();
+        Ok(fits.then_some(own))
     }
 
     fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {

@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod engine;
 pub mod explain;
 mod handlers;
+mod metrics;
 mod shared;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::queue::Kept;
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
 use engine::Engine;
+pub use metrics::Metrics;
 use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
@@ -51,13 +53,25 @@ pub struct Scheduler {
     client: DynClient,
     factories: Vec<Arc<dyn PluginFactory>>,
     profiles: Vec<Profile>,
+    metrics: Arc<Metrics>,
 }
 
 impl Scheduler {
     /// A scheduler with the stock plugins, for pods that name no other one.
     #[must_use]
     pub fn new(client: impl kcore::client::Client) -> Self {
-        Self { client: Arc::new(client), factories: plugins::stock(), profiles: Vec::new() }
+        Self {
+            client: Arc::new(client),
+            factories: plugins::stock(),
+            profiles: Vec::new(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// What it has done, all runs of it and its clones together.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Adds a plugin, which every profile runs that does not disable it. One by the name of a
@@ -174,7 +188,7 @@ impl Component for Scheduler {
         let outcome = kcore::select! {
             () = stop.stopped() => Ok(()),
             Some(Err(error)) = tasks.join_next() => Err(error.into()),
-            () = schedule(&shared, &ctx) => Ok(()),
+            () = schedule(&shared, &ctx, &self.metrics) => Ok(()),
         };
         if outcome.is_ok() {
             stop.stop();
@@ -185,7 +199,7 @@ impl Component for Scheduler {
 }
 
 /// Tries one pod after the other, for ever.
-async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
+async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
     let mut snapshot = Snapshot::default();
     let mut kept = Kept::new();
     let mut engines: HashMap<Arc<str>, Engine> = HashMap::default();
@@ -196,10 +210,13 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
         while writes.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let popped = shared.next().await;
+        let began = Instant::now();
         let outcome = {
             let mut state = shared.state.lock();
             state.cache.update(&mut snapshot);
             state.queue.nominated.copy_to(&mut kept, &snapshot);
+            let own = state.queue.nominated.node_of(popped.pod.uid());
+            kept.set_own(own.and_then(|node| snapshot.position(node)));
             drop(state);
             let (framework, pod) = (&popped.framework, &popped.pod);
             let engine = engines.entry(Arc::clone(&framework.name)).or_default();
@@ -209,6 +226,7 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
             Ok(placement) => Assumed::take(shared, popped, placement),
             Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
+        metrics.attempted(began.elapsed(), assumed.is_ok());
         let slots = Arc::clone(&slots);
         match assumed {
             Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),

@@ -5,6 +5,7 @@ mod columns;
 mod log;
 mod node;
 mod pod;
+mod pods;
 mod resources;
 mod tally;
 mod template;
@@ -20,6 +21,7 @@ use log::Log;
 pub use log::{MAX_CHANGES, Mark};
 pub use node::NodeInfo;
 pub use pod::{HostPort, PodInfo};
+pub use pods::Pods;
 pub use resources::{
     DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Resources, pod_requests, pod_scoring_requests,
 };

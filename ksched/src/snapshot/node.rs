@@ -7,18 +7,20 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use super::template::NO_LABELS;
-use super::{HostPort, PodInfo, Resources};
+use super::{HostPort, PodInfo, Pods, Resources};
 
 /// A node, the pods on it, and their sums.
 #[derive(Clone)]
 pub struct NodeInfo {
     name: Arc<str>,
     node: Arc<Node>,
-    pods: Vec<Arc<PodInfo>>,
+    pods: Pods,
+    /// Those of them that have terms of affinity.
+    affine: Pods,
     requested: Resources,
     scoring: (i64, i64),
     allocatable: Resources,
-    ports: Vec<HostPort>,
+    ports: Arc<Vec<HostPort>>,
     generation: u64,
 }
 
@@ -30,10 +32,11 @@ impl NodeInfo {
             name: node.metadata.name.as_deref().unwrap_or_default().into(),
             allocatable: allocatable(&node),
             node,
-            pods: Vec::new(),
+            pods: Pods::default(),
+            affine: Pods::default(),
             requested: Resources::default(),
             scoring: (0, 0),
-            ports: Vec::new(),
+            ports: Arc::default(),
             generation: 0,
         }
     }
@@ -56,8 +59,14 @@ impl NodeInfo {
 
     /// The pods on it, those that are only assumed to be included.
     #[must_use]
-    pub fn pods(&self) -> &[Arc<PodInfo>] {
+    pub fn pods(&self) -> &Pods {
         &self.pods
+    }
+
+    /// Those of its pods that have terms of affinity to or from others.
+    #[must_use]
+    pub fn pods_with_affinity(&self) -> &Pods {
+        &self.affine
     }
 
     /// What its pods ask for; `pods` is not counted here.
@@ -140,18 +149,25 @@ impl NodeInfo {
     /// Puts a pod on this copy of the node.
     pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.count(&pod, 1);
-        self.ports.extend_from_slice(pod.host_ports());
+        if !pod.host_ports().is_empty() {
+            Arc::make_mut(&mut self.ports).extend_from_slice(pod.host_ports());
+        }
+        if !pod.affinities().is_empty() {
+            self.affine.push(Arc::clone(&pod));
+        }
         self.pods.push(pod);
     }
 
     /// Takes a pod off this copy of the node; `None` if it is not there.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
-        let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
-        let pod = self.pods.swap_remove(at);
+        let pod = self.pods.remove(uid)?;
+        if !pod.affinities().is_empty() {
+            self.affine.remove(uid);
+        }
         self.count(&pod, -1);
         for port in pod.host_ports() {
             if let Some(at) = self.ports.iter().position(|used| used == port) {
-                self.ports.swap_remove(at);
+                Arc::make_mut(&mut self.ports).swap_remove(at);
             }
         }
         Some(pod)
@@ -159,8 +175,9 @@ impl NodeInfo {
 
     /// Puts a newer state of a pod in the place of the one before, where both count alike.
     pub(crate) fn replace_pod(&mut self, pod: &Arc<PodInfo>) {
-        if let Some(slot) = self.pods.iter_mut().find(|known| known.uid() == pod.uid()) {
-            *slot = Arc::clone(pod);
+        self.pods.replace(pod);
+        if !pod.affinities().is_empty() {
+            self.affine.replace(pod);
         }
     }
 

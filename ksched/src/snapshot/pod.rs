@@ -118,6 +118,17 @@ impl PodInfo {
         self.pod.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// Whether two states of one pod differ in nothing that is read of pods on nodes.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let said = |pod: &Self| {
+            let status = pod.pod.status.as_ref();
+            let started = status.and_then(|status| status.start_time.clone());
+            let mut all = status.iter().flat_map(|status| status.conditions.iter().flatten());
+            (started, all.any(|condition| condition.type_ == "DisruptionTarget"))
+        };
+        said(self) == said(other)
+    }
+
     /// Its priority; zero if it has none.
     #[must_use]
     pub fn priority(&self) -> i32 {

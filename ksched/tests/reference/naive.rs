@@ -204,7 +204,7 @@ impl Question<'_> {
     fn in_place(&self, node: &NodeInfo, key: &str) -> Vec<&Arc<PodInfo>> {
         let Some(value) = node.labels().get(key) else { return Vec::new() };
         let same = self.nodes.iter().filter(|other| other.labels().get(key) == Some(value));
-        same.flat_map(|other| other.pods()).collect()
+        same.flat_map(|other| other.pods().iter()).collect()
     }
 
     fn affinity(&self, node: &NodeInfo) -> Option<String> {

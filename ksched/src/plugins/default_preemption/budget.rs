@@ -8,6 +8,7 @@ use k8s_openapi::api::policy::v1::{
 };
 use kcore::selector::LabelSelector;
 
+use crate::plugins::volumes::specified;
 use crate::snapshot::PodInfo;
 
 /// How many pods each budget lets go. Preemption keeps to them where it can, and breaks them where
@@ -22,11 +23,6 @@ struct Budget {
     selector: LabelSelector,
     allowed: i64,
     disrupted: BTreeSet<String>,
-}
-
-/// A value that some versions of the API's types have as it is, and others as an option.
-fn specified<T>(value: impl Into<Option<T>>) -> Option<T> {
-    value.into()
 }
 
 impl Budgets {

@@ -165,8 +165,13 @@ impl PostFilterPlugin for DefaultPreemption {
             .filter(|(.., status)| status.code() != Code::UnschedulableAndUnresolvable)
             .map(|(at, ..)| at)
             .collect();
+        let mut crowded = filters.kept_positions().peekable();
         for at in &helpful {
-            let kept = filters.kept_at(*at);
+            while crowded.next_if(|kept| kept < at).is_some() {}
+            let kept = match crowded.next_if(|kept| kept == at) {
+                Some(_) => filters.kept_at(*at),
+                None => Vec::new(),
+            };
             if !table.has(*at, &kept) {
                 let outcome =
                     victims::select(state, pod, nodes.node(*at), &kept, &budgets, filters);

@@ -115,7 +115,7 @@ impl Index {
     /// Reads what the pods of a node carry.
     fn read(&mut self, nodes: &Snapshot, at: u32, node: &NodeInfo) {
         let mut row: Vec<(usize, i64)> = Vec::new();
-        for pod in node.pods().iter().filter(|pod| !pod.affinities().is_empty()) {
+        for pod in node.pods_with_affinity().iter() {
             let all = pod.affinities();
             let anti = all.required_anti.iter().map(|term| (term, Use::RequiredAnti, 1));
             let required = all.required.iter().map(|term| (term, Use::Required, 1));

@@ -12,12 +12,8 @@ use kcore::selector::LabelSelector;
 
 use super::constraint::{Constraint, Constraints, HOSTNAME, ZONE};
 use crate::framework::Handle;
+use crate::plugins::volumes::specified;
 use crate::snapshot::PodInfo;
-
-/// A spec that some versions of the API's types have as it is, and others as an option.
-fn specified<T>(spec: impl Into<Option<T>>) -> Option<T> {
-    spec.into()
-}
 
 /// Where the constraints come from.
 #[derive(Debug, Clone)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kcore::collections::HashMap;
+
 use super::tree::Tree;
 use crate::framework::{
-    Candidates, CycleState, Framework, MAX_NODE_SCORE, MIN_NODE_SCORE, Normalization, Rejections,
-    Status,
+    Candidates, CycleState, Failed, Framework, MAX_NODE_SCORE, MIN_NODE_SCORE, Normalization,
+    Rejections, Status,
 };
 use crate::snapshot::{Mark, NodeInfo, PodInfo, Snapshot};
 
@@ -35,7 +37,12 @@ pub(in crate::scheduler) struct Entry {
     tree: Tree,
     /// Nodes whose place in the tree is out of date.
     stale: Vec<u32>,
+    /// What the filters said of nodes with the pods they are kept for.
+    crowded: HashMap<u32, Crowded>,
 }
+
+/// The pods that a node is kept for, by uid, and whether the pod fits beside them.
+type Crowded = (Vec<Arc<str>>, Result<(), Failed>);
 
 /// Scores that are normalized by the highest.
 #[derive(Debug)]
@@ -94,6 +101,29 @@ impl Entry {
     /// Whether a node passed.
     pub(in crate::scheduler) fn passed(&self, at: u32) -> bool {
         self.verdicts[at as usize] == FEASIBLE
+    }
+
+    /// Whether the pod fits on a node beside those it is kept for, if that was asked before.
+    pub(in crate::scheduler) fn crowded(
+        &self,
+        at: u32,
+        others: &[Arc<PodInfo>],
+    ) -> Option<Result<(), Failed>> {
+        let (known, answer) = self.crowded.get(&at)?;
+        let same = known.len() == others.len()
+            && known.iter().zip(others).all(|(known, other)| known == other.shared_uid());
+        same.then(|| answer.clone())
+    }
+
+    /// Remembers it until the node changes.
+    pub(in crate::scheduler) fn set_crowded(
+        &mut self,
+        at: u32,
+        others: &[Arc<PodInfo>],
+        answer: &Result<(), Failed>,
+    ) {
+        let uids = others.iter().map(|other| Arc::clone(other.shared_uid())).collect();
+        self.crowded.insert(at, (uids, answer.clone()));
     }
 
     /// The nodes that passed.
@@ -190,6 +220,7 @@ impl Entry {
             break;
         }
         let i = at as usize;
+        self.crowded.remove(&at);
         let before = std::mem::replace(&mut self.verdicts[i], verdict);
         if before == FEASIBLE {
             self.feasible -= 1;
