@@ -7,18 +7,25 @@
 
 mod candidates;
 mod event;
+mod feasible;
+mod filters;
+mod normalization;
 mod plugin;
 mod points;
 mod profile;
+mod rejections;
 mod runtime;
 mod state;
 mod status;
 mod waiting;
 
-pub use candidates::{Candidates, Diagnosis, Rejection};
+pub use candidates::{Candidates, Diagnosis};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
+pub use feasible::Feasible;
+pub use filters::Filters;
+pub use normalization::Normalization;
 pub use plugin::{
     Args, BuildResult, ExtensionPoints, Handle, PluginFactory, SchedulerPlugin, plugin_fn,
 };
@@ -29,6 +36,8 @@ pub use points::{
     PreScorePlugin, QueueSortPlugin, ReservePlugin, ScorePlugin,
 };
 pub use profile::{DEFAULT_SCHEDULER_NAME, Profile};
+pub use rejections::Rejections;
+pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};

@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Args, CycleState, EventRegistration, ExtensionPoints, Handle, Happening, MAX_PERMIT_WAIT,
-    Permit, PluginFactory, Profile, Status,
+    Args, CycleState, EventRegistration, ExtensionPoints, Handle, Happening, MAX_NODE_SCORE,
+    MAX_PERMIT_WAIT, MIN_NODE_SCORE, Permit, PluginFactory, Profile, Status,
 };
 use crate::Error;
 use crate::snapshot::PodInfo;
@@ -96,6 +96,16 @@ impl Framework {
         })
     }
 
+    /// Whether one of `plugins` listens to what happened at all.
+    pub(crate) fn listens(&self, plugins: &BTreeSet<Arc<str>>, happening: &Happening) -> bool {
+        plugins.iter().any(|plugin| {
+            let registered = self.points.events.iter().find(|(name, _)| name == plugin);
+            registered.is_none_or(|(_, events)| {
+                events.iter().any(|event| event.events.covers(&happening.event))
+            })
+        })
+    }
+
     /// Calls a plugin; a panic becomes an error that names profile, plugin and pod.
     pub(crate) fn guard<T>(
         &self,
@@ -120,6 +130,15 @@ impl Framework {
             format!("profile {:?}: plugin {plugin:?}: pod {:?}: {what}", self.name, pod.key());
         tracing::error!("{message}");
         Status::error(message)
+    }
+
+    /// A score that is out of range.
+    pub(crate) fn invalid_score(&self, plugin: &str, pod: &PodInfo, score: i64) -> Status {
+        let what = format!(
+            "returns an invalid score {score}, it should in the range of \
+             [{MIN_NODE_SCORE}, {MAX_NODE_SCORE}] after normalizing"
+        );
+        self.fault(plugin, pod, &what)
     }
 
     /// Reserves in order.
@@ -229,7 +248,7 @@ impl Framework {
 fn default_weight(plugin: &str) -> i64 {
     match plugin {
         "TaintToleration" => 3,
-        "NodeAffinity" => 2,
+        "NodeAffinity" | "PodTopologySpread" | "InterPodAffinity" => 2,
         _ => 1,
     }
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::framework::{
     Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
-    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, QueueingHint, SchedulerPlugin,
-    ScorePlugin, Status,
+    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, Normalization, QueueingHint,
+    SchedulerPlugin, ScorePlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
@@ -250,6 +250,10 @@ impl FilterPlugin for NodeResourcesFit {
             if fits { Status::success() } else { self.missing(pod, nodes.node(at)) }
         });
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl ScorePlugin for NodeResourcesFit {
@@ -291,6 +295,10 @@ impl ScorePlugin for NodeResourcesFit {
             self.total(amounts.into_iter())
         });
         Ok(scores.collect())
+    }
+
+    fn keeps(&self) -> Option<Normalization> {
+        Some(Normalization::None)
     }
 }
 

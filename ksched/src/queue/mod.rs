@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::framework::{Framework, Happening};
 use crate::snapshot::PodInfo;
 use heap::Heap;
-pub use nominated::Nominator;
+pub use nominated::{Kept, Nominator};
 
 /// How long a pod waits after its first failed attempt.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
@@ -74,6 +74,19 @@ struct Slot {
     place: Place,
     /// Tells apart what heap and lists hold of this pod now and held before.
     ticket: u64,
+    /// The group it waits in for events.
+    group: Option<GroupKey>,
+}
+
+/// Whom a waiting pod belongs to, and who turned it away.
+type GroupKey = (Arc<str>, BTreeSet<Arc<str>>);
+
+/// Pods that wait for the same events: an event that none of the plugins listens to is dealt with
+/// once for all of them.
+#[derive(Debug)]
+struct Group {
+    framework: Arc<Framework>,
+    pods: BTreeMap<u64, Arc<str>>,
 }
 
 /// How many pods wait where.
@@ -98,6 +111,10 @@ pub struct SchedulingQueue {
     slots: HashMap<Arc<str>, Slot>,
     active: Heap,
     backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// The same for pods whose last attempt ended in an error: they wait it out in any case.
+    error_backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// Pods in `parked` and `gated`, by who turned them away.
+    groups: BTreeMap<GroupKey, Group>,
     /// Unschedulable pods by ticket, the longest there first.
     parked: BTreeMap<u64, Arc<str>>,
     /// Pods that a PreEnqueue plugin keeps out, by ticket.
@@ -127,7 +144,15 @@ pub struct Popped {
 impl SchedulingQueue {
     /// A pod without a node is new, or has changed.
     pub fn set(&mut self, pod: Arc<PodInfo>, framework: &Arc<Framework>, now: Instant) {
-        self.nominated.set(&pod, pod.nominated_node());
+        let before = self.slots.get(pod.uid()).map(|slot| slot.queued.pod.nominated_node().len());
+        let kept = self.nominated.node_of(pod.uid()).cloned();
+        match kept {
+            // It was nominated a moment ago, and the API does not know yet.
+            Some(node) if before == Some(0) && pod.nominated_node().is_empty() => {
+                self.nominated.set(&pod, &node);
+            }
+            _ => self.nominated.set(&pod, pod.nominated_node()),
+        }
         let Some(slot) = self.slots.get_mut(pod.uid()) else {
             let queued = QueuedPod {
                 pod,
@@ -138,7 +163,8 @@ impl SchedulingQueue {
             };
             self.tickets += 1;
             let (ticket, place) = (self.tickets, Place::Gated);
-            let slot = Slot { queued, framework: Arc::clone(framework), place, ticket };
+            let framework = Arc::clone(framework);
+            let slot = Slot { queued, framework, place, ticket, group: None };
             let uid = Arc::clone(slot.queued.pod.shared_uid());
             self.slots.insert(Arc::clone(&uid), slot);
             return self.enqueue(&uid, now, false);
@@ -167,7 +193,13 @@ impl SchedulingQueue {
     pub fn pop(&mut self, now: Instant) -> Option<Popped> {
         self.flush(now);
         loop {
-            let (uid, ticket) = self.active.pop()?;
+            let Some((uid, ticket)) = self.active.pop() else {
+                // With nothing else to do, a pod that something may have helped need not wait.
+                let (_, uid) = self.backoff.first_key_value()?;
+                let uid = Arc::clone(uid);
+                self.enqueue(&uid, now, false);
+                continue;
+            };
             let Some(slot) = self.slots.get_mut(&uid).filter(|slot| slot.ticket == ticket) else {
                 continue;
             };
@@ -236,18 +268,18 @@ impl SchedulingQueue {
                 self.forgotten = number;
             }
         }
-        let helped: Vec<Arc<str>> = self
-            .parked
-            .values()
-            .chain(self.gated.values())
-            .filter(|uid| {
+        let mut helped: Vec<Arc<str>> = Vec::new();
+        for ((_, plugins), group) in &self.groups {
+            if !group.framework.listens(plugins, happening) {
+                continue;
+            }
+            let may_help = |uid: &&Arc<str>| {
                 self.slots.get(*uid).is_some_and(|slot| {
-                    let queued = &slot.queued;
-                    slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
+                    group.framework.may_help(&slot.queued.pod, plugins, happening)
                 })
-            })
-            .cloned()
-            .collect();
+            };
+            helped.extend(group.pods.values().filter(may_help).cloned());
+        }
         for uid in helped {
             self.enqueue(&uid, now, true);
         }
@@ -271,7 +303,8 @@ impl SchedulingQueue {
     /// When anything becomes due by itself.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let backoff = self.backoff.keys().next().map(|(at, _)| *at);
+        let waits = [&self.backoff, &self.error_backoff];
+        let backoff = waits.iter().filter_map(|list| list.keys().next()).map(|(at, _)| *at).min();
         let parked = self.parked.values().next().and_then(|uid| self.slots.get(uid));
         let parked = parked.map(|slot| slot.queued.since + UNSCHEDULABLE_FLUSH);
         backoff.into_iter().chain(parked).min()
@@ -295,9 +328,12 @@ impl SchedulingQueue {
 
     /// Moves what is due.
     fn flush(&mut self, now: Instant) {
-        while let Some(((at, _), uid)) = self.backoff.first_key_value()
-            && *at <= now
-        {
+        loop {
+            let first = [&self.backoff, &self.error_backoff]
+                .into_iter()
+                .filter_map(|list| list.first_key_value())
+                .find(|((at, _), _)| *at <= now);
+            let Some((_, uid)) = first else { break };
             let uid = Arc::clone(uid);
             self.enqueue(&uid, now, true);
         }
@@ -328,7 +364,9 @@ impl SchedulingQueue {
             let Some(slot) = self.slots.get_mut(uid) else { return };
             slot.ticket = self.tickets;
             slot.place = Place::Backoff(ready);
-            self.backoff.insert((ready, slot.ticket), Arc::clone(uid));
+            let error = slot.queued.rejected_by.is_empty();
+            let list = if error { &mut self.error_backoff } else { &mut self.backoff };
+            list.insert((ready, slot.ticket), Arc::clone(uid));
         } else {
             self.activate(uid);
         }
@@ -354,14 +392,33 @@ impl SchedulingQueue {
         (slot.ticket, slot.place) = (self.tickets, place);
         let list = if place == Place::Gated { &mut self.gated } else { &mut self.parked };
         list.insert(slot.ticket, Arc::clone(uid));
+        let key = (Arc::clone(&slot.framework.name), slot.queued.rejected_by.clone());
+        slot.group = Some(key.clone());
+        let framework = &slot.framework;
+        let group = self
+            .groups
+            .entry(key)
+            .or_insert_with(|| Group { framework: Arc::clone(framework), pods: BTreeMap::new() });
+        group.pods.insert(slot.ticket, Arc::clone(uid));
     }
 
     /// Takes a pod out of the list it is in. The heap finds out by the ticket.
     fn leave(&mut self, uid: &str) {
-        let Some(slot) = self.slots.get(uid) else { return };
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        if let Some(key) = slot.group.take()
+            && let Some(group) = self.groups.get_mut(&key)
+        {
+            group.pods.remove(&slot.ticket);
+            if group.pods.is_empty() {
+                self.groups.remove(&key);
+            }
+        }
         match slot.place {
             Place::Active => {}
-            Place::Backoff(at) => drop(self.backoff.remove(&(at, slot.ticket))),
+            Place::Backoff(at) => {
+                self.backoff.remove(&(at, slot.ticket));
+                self.error_backoff.remove(&(at, slot.ticket));
+            }
             Place::Unschedulable => drop(self.parked.remove(&slot.ticket)),
             Place::Gated => drop(self.gated.remove(&slot.ticket)),
             Place::InFlight(_) => drop(self.in_flight.remove(&slot.ticket)),

@@ -2,7 +2,10 @@
 
 mod bind;
 pub mod cycle;
+pub mod engine;
+pub mod explain;
 mod handlers;
+mod metrics;
 mod shared;
 
 use std::fmt;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kcore::client::DynClient;
+use kcore::collections::HashMap;
 use kcore::component::{self, Component, Context};
 use kcore::event::{EventRecorder, Source};
 use kcore::informer::Informers;
@@ -21,8 +25,11 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
+use crate::queue::Kept;
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
+use engine::Engine;
+pub use metrics::Metrics;
 use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
@@ -46,13 +53,25 @@ pub struct Scheduler {
     client: DynClient,
     factories: Vec<Arc<dyn PluginFactory>>,
     profiles: Vec<Profile>,
+    metrics: Arc<Metrics>,
 }
 
 impl Scheduler {
     /// A scheduler with the stock plugins, for pods that name no other one.
     #[must_use]
     pub fn new(client: impl kcore::client::Client) -> Self {
-        Self { client: Arc::new(client), factories: plugins::stock(), profiles: Vec::new() }
+        Self {
+            client: Arc::new(client),
+            factories: plugins::stock(),
+            profiles: Vec::new(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// What it has done, all runs of it and its clones together.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Adds a plugin, which every profile runs that does not disable it. One by the name of a
@@ -80,6 +99,22 @@ impl Scheduler {
     /// # Errors
     /// Whatever is wrong with the configuration.
     pub fn build(&self, ctx: &Context) -> Result<Vec<Arc<Framework>>, Error> {
+        let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        self.frameworks(ctx, &informers, &self.recorder(ctx))
+    }
+
+    fn recorder(&self, ctx: &Context) -> EventRecorder {
+        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
+        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
+        EventRecorder::new(Arc::clone(&self.client), source, clock, random)
+    }
+
+    fn frameworks(
+        &self,
+        ctx: &Context,
+        informers: &Informers,
+        recorder: &EventRecorder,
+    ) -> Result<Vec<Arc<Framework>>, Error> {
         let default = [Profile::default()];
         let profiles = if self.profiles.is_empty() { &default[..] } else { &self.profiles };
         let waiting = WaitingPods::default();
@@ -94,6 +129,8 @@ impl Scheduler {
                 clock: ctx.clock().clone(),
                 random: ctx.random().fork(),
                 waiting: waiting.clone(),
+                informers: informers.clone(),
+                recorder: recorder.clone(),
             };
             let framework = Framework::new(profile, &self.factories, handle)?;
             let sort = |framework: &Framework| {
@@ -127,17 +164,16 @@ impl Component for Scheduler {
 
     async fn run(&self, ctx: Context) -> component::Result {
         ctx.health().not_ready("caches are not synced");
-        let frameworks = self.build(&ctx)?;
-        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
-        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let recorder = EventRecorder::new(Arc::clone(&self.client), source, clock, random);
+        let recorder = self.recorder(&ctx);
         let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        let frameworks = self.frameworks(&ctx, &informers, &recorder)?;
         let shared = Arc::new(Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx));
         // Pods before nodes or nodes before pods: the cache takes either.
         let nodes = informers.of::<Node>();
         let pods = informers.of::<Pod>();
         let _nodes = nodes.on_change(handlers::on_node(&shared));
         let _pods = pods.on_change(handlers::on_pod(&shared));
+        let _others = handlers::on_others(&shared, &informers);
         // Dropped at the end of the run, in whatever way it ends: nothing works on.
         let mut tasks = JoinSet::new();
         let stop = ctx.stop().child();
@@ -152,7 +188,7 @@ impl Component for Scheduler {
         let outcome = kcore::select! {
             () = stop.stopped() => Ok(()),
             Some(Err(error)) = tasks.join_next() => Err(error.into()),
-            () = schedule(&shared, &ctx) => Ok(()),
+            () = schedule(&shared, &ctx, &self.metrics) => Ok(()),
         };
         if outcome.is_ok() {
             stop.stop();
@@ -163,8 +199,10 @@ impl Component for Scheduler {
 }
 
 /// Tries one pod after the other, for ever.
-async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
+async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
     let mut snapshot = Snapshot::default();
+    let mut kept = Kept::new();
+    let mut engines: HashMap<Arc<str>, Engine> = HashMap::default();
     let mut writes = JoinSet::new();
     let slots = Arc::new(Semaphore::new(MAX_WRITES));
     let random = ctx.random().fork();
@@ -172,17 +210,23 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
         while writes.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let popped = shared.next().await;
+        let began = Instant::now();
         let outcome = {
             let mut state = shared.state.lock();
             state.cache.update(&mut snapshot);
-            let nominated = cycle::kept(&state.queue.nominated, &snapshot, &popped.pod);
+            state.queue.nominated.copy_to(&mut kept, &snapshot);
+            let own = state.queue.nominated.node_of(popped.pod.uid());
+            kept.set_own(own.and_then(|node| snapshot.position(node)));
             drop(state);
-            cycle::schedule(&popped.framework, &snapshot, &nominated, &popped.pod, &random)
+            let (framework, pod) = (&popped.framework, &popped.pod);
+            let engine = engines.entry(Arc::clone(&framework.name)).or_default();
+            cycle::schedule_with(engine, framework, &snapshot, &kept, pod, &random)
         };
         let assumed = match outcome {
             Ok(placement) => Assumed::take(shared, popped, placement),
             Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
+        metrics.attempted(began.elapsed(), assumed.is_ok());
         let slots = Arc::clone(&slots);
         match assumed {
             Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),
