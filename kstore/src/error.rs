@@ -86,6 +86,12 @@ pub enum Error {
         /// The directory.
         place: String,
     },
+    /// There is no journal where there has to be one.
+    #[error("{file} is missing: mount its disk, or restore a backup, or do not insist on it")]
+    Missing {
+        /// A file that every journal has.
+        file: String,
+    },
     /// A journal is to be made where something is.
     #[error("{place} is not empty: name a new directory")]
     NotEmpty {

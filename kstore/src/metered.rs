@@ -14,8 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use crate::{
-    Error, KeyRange, Leases, Page, RangeOptions, Result, Revision, Store, StoreStatus, Txn,
-    TxnResult, WatchBatch, WatchOptions, WatchStream,
+    Error, KeyRange, Leases, Op, Page, RangeOptions, Record, Result, Revision, Store, StoreStatus,
+    Txn, TxnResult, WatchBatch, WatchOptions, WatchStream,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,10 +42,12 @@ type Level = Gauge<u64, AtomicU64>;
 /// | `store_mvcc_put_total`, `store_mvcc_delete_total` | keys put and deleted by transactions |
 /// | `store_mvcc_txn_conflicts_total` | transactions whose compares failed |
 /// | `store_mvcc_range_keys_total` | records read by ranges |
+/// | `store_client_received_bytes_total`, `store_client_sent_bytes_total` | of keys and values |
 /// | `store_watch_events_total` | events told to watchers |
 /// | `store_watchers` | watches that are open, as of the last change or status |
 /// | `store_mvcc_current_revision`, `store_mvcc_compact_revision` | revisions, as last seen |
 /// | `store_mvcc_db_total_size_in_use_bytes`, `store_mvcc_keys_total` | as of the last status |
+/// | `store_disk_sync_seconds` | how long the last sync took, as of the last status |
 ///
 /// The registry is a value: two stores in one process have one each.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ struct Operations {
     conflicts: Counter,
     range_keys: Counter,
     events: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,7 @@ struct Metrics {
     compacted: Level,
     bytes: Level,
     keys: Level,
+    sync: Gauge<f64, AtomicU64>,
 }
 
 /// From 4 µs to 8 s, by factors of two.
@@ -91,14 +96,17 @@ impl Metrics {
             compacted: Level::default(),
             bytes: Level::default(),
             keys: Level::default(),
+            sync: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("store");
         let help = "How long operations took";
         let latency = metrics.latency.clone();
         registry.register_with_unit("request_duration", help, Unit::Seconds, latency);
         registry.register("request_errors", "Operations that failed", metrics.errors.clone());
-        let Operations { puts, deletes, conflicts, range_keys, events } =
+        let Operations { puts, deletes, conflicts, range_keys, events, received, sent } =
             metrics.operations.clone();
+        registry.register("client_received_bytes", "Bytes of keys and values put", received);
+        registry.register("client_sent_bytes", "Bytes of records read and told", sent);
         registry.register("mvcc_put", "Keys put by transactions", puts);
         registry.register("mvcc_delete", "Keys deleted by transactions", deletes);
         registry.register("mvcc_txn_conflicts", "Transactions whose compares failed", conflicts);
@@ -114,6 +122,8 @@ impl Metrics {
         let bytes = level(&metrics.bytes);
         registry.register_with_unit("mvcc_db_total_size_in_use", help, Unit::Bytes, bytes);
         registry.register("mvcc_keys_total", "Keys that exist", level(&metrics.keys));
+        let help = "How long the last sync took";
+        registry.register_with_unit("disk_sync", help, Unit::Seconds, metrics.sync.clone());
         metrics
     }
 
@@ -151,9 +161,7 @@ impl Metrics {
                 crate::OpResult::Delete { deleted } => {
                     self.operations.deletes.inc_by(deleted.len() as u64);
                 }
-                crate::OpResult::Range(page) => {
-                    self.operations.range_keys.inc_by(page.records.len() as u64);
-                }
+                crate::OpResult::Range(page) => self.saw_page(page),
             }
         }
     }
@@ -163,7 +171,28 @@ impl Metrics {
         self.compacted.set(status.compacted.0);
         self.bytes.set(status.bytes);
         self.keys.set(status.keys);
+        if let Some(latency) = status.sync_latency {
+            self.sync.set(latency.as_secs_f64());
+        }
     }
+
+    fn saw_page(&self, page: &Page) {
+        self.operations.range_keys.inc_by(page.records.len() as u64);
+        self.operations.sent.inc_by(page.records.iter().map(bytes_of).sum());
+    }
+
+    /// Counts what a transaction brings; both branches come over the wire.
+    fn receives(&self, txn: &Txn) {
+        let puts = txn.then.iter().chain(&txn.otherwise).map(|op| match op {
+            Op::Put { key, value, .. } => (key.len() + value.bytes.len()) as u64,
+            Op::Delete(_) | Op::Range(..) => 0,
+        });
+        self.operations.received.inc_by(puts.sum());
+    }
+}
+
+fn bytes_of(record: &Record) -> u64 {
+    (record.key.len() + record.value.bytes.len()) as u64
 }
 
 fn reason(error: &Error) -> &'static str {
@@ -184,6 +213,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Foreign { .. } => "foreign",
         Error::InUse { .. } => "in_use",
         Error::NotEmpty { .. } => "not_empty",
+        Error::Missing { .. } => "missing",
         Error::Io { .. } => "io",
     }
 }
@@ -222,12 +252,13 @@ impl Drop for OpenWatch {
 impl<S: Store> Store for MeteredStore<S> {
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Page> {
         let page = self.metrics.measure("range", self.inner.range(range, options)).await?;
-        self.metrics.operations.range_keys.inc_by(page.records.len() as u64);
+        self.metrics.saw_page(&page);
         self.metrics.saw_revision(page.revision);
         Ok(page)
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResult> {
+        self.metrics.receives(&txn);
         let result = self.metrics.measure("txn", self.inner.txn(txn)).await?;
         self.metrics.saw_txn(&result);
         Ok(result)
@@ -236,14 +267,15 @@ impl<S: Store> Store for MeteredStore<S> {
     async fn watch(&self, range: KeyRange, options: WatchOptions) -> Result<WatchStream> {
         let watch = self.metrics.measure("watch", self.inner.watch(range, options)).await?;
         let open = OpenWatch::new(&self.metrics.watchers);
-        let (events, errors) =
-            (self.metrics.operations.events.clone(), self.metrics.errors.clone());
+        let Operations { events, sent, .. } = self.metrics.operations.clone();
+        let errors = self.metrics.errors.clone();
         Ok(watch.map_batches(move |batches| {
             batches.inspect(move |batch| {
                 let _open = &open;
                 match batch {
                     Ok(WatchBatch::Events { events: told, .. }) => {
                         events.inc_by(told.len() as u64);
+                        sent.inc_by(told.iter().map(|event| bytes_of(&event.record)).sum());
                     }
                     Ok(WatchBatch::Progress(_)) => {}
                     Err(error) => {

@@ -580,6 +580,18 @@ async fn a_failed_sync_ends_all_writing() {
     assert_eq!(store.get("a").await.unwrap().unwrap().value.bytes, "1");
 }
 
+/// S10: where a journal has to be and is not, nothing is begun.
+#[tokio::test]
+async fn an_empty_directory_is_refused_where_a_journal_has_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let existing = || JournalStore::with(directory.path(), options().existing());
+    let missing = existing().unwrap_err();
+    assert!(missing.to_string().contains("mount its disk"), "{missing}");
+    assert!(matches!(existing().unwrap_err(), Error::Missing { .. }), "and nothing was made");
+    JournalStore::open(directory.path()).unwrap().put("a", "1").await.unwrap();
+    assert!(existing().unwrap().get("a").await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn a_second_opener_and_foreign_files_are_refused() {
     let directory = tempfile::tempdir().unwrap();

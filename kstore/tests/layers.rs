@@ -201,6 +201,8 @@ async fn metrics_tell_what_the_store_did() {
         "store_mvcc_txn_conflicts_total 1",
         "store_mvcc_range_keys_total 1",
         "store_watch_events_total 1",
+        "store_client_received_bytes_total 8",
+        "store_client_sent_bytes_total 4",
         "store_watchers 1",
         "store_mvcc_current_revision 5",
         "store_mvcc_compact_revision 3",

@@ -152,7 +152,8 @@ impl JournalStore {
     /// # Errors
     /// Those of [`open`](Self::open).
     pub fn on(disk: impl Disk, options: JournalOptions) -> Result<Self> {
-        let opened = open::open(Arc::new(disk), &options.random, options.segment_bytes)?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let opened = open::open(disk, &options)?;
         let queue = Arc::new(Queue::new(opened.reserved));
         let inline = Arc::new(Inline { queue: Arc::clone(&queue), writer: OnceLock::new() });
         let sink: Arc<dyn Sink> =

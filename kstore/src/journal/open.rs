@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kcore::random::Random;
 
+use super::JournalOptions;
 use super::codec::{self, Logged};
 use super::disk::Disk;
 use super::frame::{self, Found, SECTOR};
@@ -30,8 +31,12 @@ pub(super) struct Files {
 }
 
 /// Opens what is on a disk, or begins anew on an empty one.
-pub(super) fn open(disk: Arc<dyn Disk>, random: &Random, segment_bytes: u64) -> Result<Opened> {
-    let files = look(&*disk)?;
+pub(super) fn open(disk: Arc<dyn Disk>, options: &JournalOptions) -> Result<Opened> {
+    let JournalOptions { random, segment_bytes, existing, .. } = options;
+    let (segment_bytes, files) = (*segment_bytes, look(&*disk)?);
+    if *existing && files.logs.is_empty() && files.snapshots.is_empty() {
+        return Err(Error::Missing { file: disk.describe(&log_name(1)) });
+    }
     for name in &files.unfinished {
         let what = format!("remove {}", disk.describe(name));
         disk.remove(name).map_err(Error::io(what))?;

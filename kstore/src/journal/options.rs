@@ -18,6 +18,8 @@ pub struct JournalOptions {
     pub snapshot_bytes: u64,
     /// Where the names of clusters and files come from.
     pub random: Random,
+    /// Refuses a directory that holds no journal, instead of beginning one there.
+    pub existing: bool,
     /// Writes and syncs in the caller's task instead of a thread of its own: for simulations,
     /// where a run must be the same each time.
     pub inline: bool,
@@ -30,6 +32,7 @@ impl Default for JournalOptions {
             segment_bytes: 64 << 20,
             snapshot_bytes: 64 << 20,
             random: Random::from_entropy(),
+            existing: false,
             inline: false,
         }
     }
@@ -61,6 +64,14 @@ impl JournalOptions {
     #[must_use]
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
+        self
+    }
+
+    /// Refuses to begin a journal where there is none: for whoever knows that there was one, so
+    /// that a disk that is not mounted is no empty cluster.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        self.existing = true;
         self
     }
 
