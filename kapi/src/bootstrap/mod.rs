@@ -80,8 +80,10 @@ impl Server {
             .create_typed(&Identity::admin(), &row, path, body, (&options, Track::Nobody))
             .await
         {
-            Err(status) if status.code != 409 => Err(status),
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            // Another server was quicker; what comes next may lean on what it wrote.
+            Err(status) if status.code == 409 => self.catch_up().await,
+            Err(status) => Err(status),
         }
     }
 }

@@ -17,6 +17,9 @@ use super::{Cache, PREFIX};
 const PAGE: usize = 1_000;
 /// How long changes gather before watchers are woken, unless none came before.
 const GATHER: Duration = Duration::from_millis(1);
+/// How long a revision is waited for before the store is asked how far it is: what others keep in
+/// the same store moves its revision without a word to this watch.
+const ASK_AFTER: Duration = Duration::from_millis(20);
 /// How often typed views that nobody holds are dropped.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 /// First and longest pause before the store is listed again after a failure.
@@ -139,9 +142,12 @@ impl Feed {
             Err(error) => return error,
         };
         let mut sweep = tokio::time::interval(SWEEP_PERIOD);
+        let cache = Arc::clone(&self.cache);
+        let mut ask_at: Option<Instant> = None;
         loop {
             let flush_at = self.flushed + GATHER;
             let dirty = !self.dirty.is_empty();
+            let asking = ask_at.unwrap_or(flush_at);
             kcore::select! {
                 batch = stream.next() => match batch {
                     Some(Ok(batch)) => self.apply(batch),
@@ -149,6 +155,15 @@ impl Feed {
                     None => return kstore::Error::Closed,
                 },
                 () = tokio::time::sleep_until(flush_at), if dirty => self.flush(),
+                () = cache.applied.awaited(), if ask_at.is_none() => {
+                    ask_at = Some(Instant::now() + ASK_AFTER);
+                }
+                () = tokio::time::sleep_until(asking), if ask_at.is_some() => {
+                    ask_at = cache.applied.is_awaited().then(|| {
+                        stream.request_progress();
+                        Instant::now() + ASK_AFTER
+                    });
+                }
                 _ = sweep.tick() => self.sweep().await,
             }
         }

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// The revision the cache has applied, and who waits for it to grow.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     revision: AtomicU64,
     waiting: Mutex<Waiting>,
+    /// Rung when somebody begins to wait.
+    bell: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +43,16 @@ impl Applied {
         due.into_values().for_each(Waker::wake);
     }
 
+    /// Whether somebody waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiting.lock().by_revision.is_empty()
+    }
+
+    /// Returns once somebody begins to wait. One task alone may ask.
+    pub(crate) async fn awaited(&self) {
+        self.bell.notified().await;
+    }
+
     /// Returns once everything up to `revision` has been applied.
     pub(crate) async fn reach(&self, revision: u64) {
         if self.revision() >= revision {
@@ -56,7 +69,12 @@ impl Applied {
             if self.revision() >= revision {
                 return Poll::Ready(());
             }
+            let first = waiting.by_revision.is_empty();
             waiting.by_revision.insert(ticket.key, cx.waker().clone());
+            drop(waiting);
+            if first {
+                self.bell.notify_one();
+            }
             Poll::Pending
         })
         .await;

@@ -75,7 +75,12 @@ impl Server {
         }
         let found = if current.is_empty() { None } else { current.swap_remove(0) };
         let unchanged = found.as_ref().map_or(0, |record| record.modified.0) == expected;
-        Ok(if unchanged { Outcome::Taken } else { Outcome::Stale(found.map(Box::new)) })
+        if unchanged {
+            // Whoever chooses again has to know what another server gave away.
+            self.catch_up().await?;
+            return Ok(Outcome::Taken);
+        }
+        Ok(Outcome::Stale(found.map(Box::new)))
     }
 
     /// The handle of a state that was just written: the cache's own, unless it has moved on.
@@ -92,8 +97,15 @@ impl Server {
             .unwrap_or_else(|| Object::new(encoded, revision, Some(row.codec)))
     }
 
+    /// Waits until the cache can be decided over: what another server wrote before this request
+    /// came, its namespace or the object itself, has to be in it.
+    pub(super) async fn ready_to_write(&self) -> Result<()> {
+        self.ready().await?;
+        self.catch_up().await
+    }
+
     /// Waits until reads from the cache are the most recent ones.
-    pub(super) async fn catch_up(&self) -> Result<()> {
+    pub(crate) async fn catch_up(&self) -> Result<()> {
         if self.options.shared_store {
             let revision = self.store.revision().await.map_err(|error| store_status(&error))?;
             self.cache.applied().reach(revision.0).await;

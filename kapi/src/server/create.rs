@@ -9,7 +9,7 @@ use kcore::object::Object;
 use kcore::status::{Reason, Status};
 
 use super::commit::{Extras, Outcome, Place};
-use super::decode::{encode, encode_managed, present, to_stored};
+use super::decode::{encode, encode_with, present, to_stored};
 use super::track::Track;
 use super::{
     AdmissionRequest, Identity, Operation, Result, Server, invalid, namespace_of, object_key,
@@ -32,7 +32,7 @@ impl Server {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Object> {
-        self.ready().await?;
+        self.ready_to_write().await?;
         let row = self.row(path.resource)?;
         self.authorize_path(user, "create", path).await?;
         if !path.subresource.is_empty() {
@@ -88,10 +88,7 @@ impl Server {
             // What a lost race needs to try again: without what was handed out to it.
             let again = (generated || Self::allocates(&*typed)).then(|| typed.boxed_clone());
             let extras = self.allocate(Some(&mut *typed), None)?;
-            let encoded = match &managers {
-                Some(managers) => encode_managed(&storage, typed, managers)?,
-                None => encode(&storage, typed)?,
-            };
+            let encoded = encode_with(&storage, typed, managers.as_deref())?;
             if options.dry_run {
                 return present(row, Object::new(encoded, 0, Some(storage.codec))).await;
             }

@@ -73,6 +73,18 @@ pub(super) fn encode(row: &Row, typed: Box<dyn Typed>) -> Result<Encoded> {
     Encoded::from_typed(typed, fields).map_err(|error| Status::internal(error).into())
 }
 
+/// Encodes an object, with its managers if it has some that are not in it yet.
+pub(super) fn encode_with(
+    row: &Row,
+    typed: Box<dyn Typed>,
+    managers: Option<&[u8]>,
+) -> Result<Encoded> {
+    match managers {
+        Some(managers) => encode_managed(row, typed, managers),
+        None => encode(row, typed),
+    }
+}
+
 /// Encodes an object with managers that are JSON already, or none.
 pub(super) fn encode_managed(row: &Row, typed: Box<dyn Typed>, managers: &[u8]) -> Result<Encoded> {
     let fields = row.strategy.fields(&*typed);

@@ -29,7 +29,7 @@ impl Server {
         path: Path<'_>,
         options: &DeleteOptions,
     ) -> Result<Deleted> {
-        self.ready().await?;
+        self.ready_to_write().await?;
         let row = self.row(path.resource)?;
         if !path.subresource.is_empty() {
             let resource = &row.resource;
@@ -49,7 +49,7 @@ impl Server {
         options: &DeleteOptions,
         list: &ListOptions,
     ) -> Result<List> {
-        self.ready().await?;
+        self.ready_to_write().await?;
         let row = self.row(path.resource)?;
         self.authorize_path(user, "deletecollection", path).await?;
         let mut found = self.list_authorized(row, path, list).await?;

@@ -63,7 +63,7 @@ impl Server {
         patch: Patch,
         options: &WriteOptions,
     ) -> Result<(Written, Vec<String>)> {
-        self.ready().await?;
+        self.ready_to_write().await?;
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "patch")?;
         self.authorize_path(user, "patch", path).await?;

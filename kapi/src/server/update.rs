@@ -84,7 +84,7 @@ impl Server {
         body: Body,
         options: &WriteOptions,
     ) -> Result<Written> {
-        self.ready().await?;
+        self.ready_to_write().await?;
         let row = self.row(path.resource)?;
         let subresource = self.writable(row, path, "update")?;
         self.authorize_path(user, "update", path).await?;
