@@ -1,8 +1,8 @@
 //! Members of real etcd die, and are cut off, while many write: no acknowledged write is lost,
 //! writes go on, and every history is linearizable (S1, S11).
 //!
-//! How long no write was acknowledged is said, beside the 3 s that it should take at most; a busy
-//! machine is no failure. The clusters elect within 0.5 to 1 s (etcd's default takes twice as long).
+//! How long no write was acknowledged is said, beside the 3 s that it should take; a busy
+//! machine is no failure. The clusters elect within 0.5 to 1 s, half of what etcd takes by default.
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it did")]
 
