@@ -116,7 +116,6 @@ fn selecting(
 }
 
 fn plain_workloads() -> Vec<Workload> {
-    let gate = json!({"spec": {"schedulingGates": [{"name": "example.com/gate"}]}});
     vec![
         Workload {
             init: first(5_000),
@@ -150,6 +149,12 @@ fn plain_workloads() -> Vec<Workload> {
             floor: Some(710.0),
             ..workload("SchedulingWithMixedChurn/5000Nodes_10000Pods", plain(10_000), 15_000.0)
         },
+    ]
+}
+
+fn odd_workloads() -> Vec<Workload> {
+    let gate = json!({"spec": {"schedulingGates": [{"name": "example.com/gate"}]}});
+    vec![
         Workload {
             nodes: 15_000,
             vast: true,
@@ -369,6 +374,7 @@ fn preemption_workloads() -> Vec<Workload> {
 pub(crate) fn all() -> Vec<Workload> {
     let parts = [
         plain_workloads(),
+        odd_workloads(),
         affinity_workloads(),
         selector_workloads(),
         spread_workloads(),

@@ -44,6 +44,10 @@ pub trait PluginFactory: Debug + Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the arguments, and what would be right.
     fn build(&self, args: &Args, handle: &Handle) -> BuildResult;
+    /// Whether profiles run the plugin that do not mention it.
+    fn enabled_by_default(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! forward {
@@ -55,6 +59,9 @@ macro_rules! forward {
             }
             fn build(&self, args: &Args, handle: &Handle) -> BuildResult {
                 (**self).build(args, handle)
+            }
+            fn enabled_by_default(&self) -> bool {
+                (**self).enabled_by_default()
             }
         }
     )*};

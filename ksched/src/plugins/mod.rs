@@ -73,3 +73,8 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
         Arc::new(plugin_fn("DefaultBinder", |_, handle| Ok(DefaultBinder::new(handle)))),
     ]
 }
+
+/// Whether a plugin has the name of a stock one.
+pub(crate) fn is_stock(name: &str) -> bool {
+    stock().iter().any(|factory| factory.name() == name)
+}

@@ -49,10 +49,9 @@ pub struct QueuedPod {
 
 impl QueuedPod {
     /// When it may be tried again: the initial backoff, doubled with each attempt.
-    fn ready_at(&self) -> Instant {
+    fn ready_at(&self, (initial, most): (Duration, Duration)) -> Instant {
         let Some(doublings) = self.attempts.checked_sub(1) else { return self.since };
-        let backoff = INITIAL_BACKOFF.saturating_mul(1_u32 << doublings.min(16)).min(MAX_BACKOFF);
-        self.since + backoff
+        self.since + initial.saturating_mul(1_u32 << doublings.min(16)).min(most)
     }
 }
 
@@ -106,8 +105,10 @@ pub struct QueueLengths {
 }
 
 /// The queue. It never waits itself: whoever owns it asks for the next time anything is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SchedulingQueue {
+    /// The initial backoff and the longest.
+    waits: (Duration, Duration),
     slots: HashMap<Arc<str>, Slot>,
     active: Heap,
     backoff: BTreeMap<(Instant, u64), Arc<str>>,
@@ -141,7 +142,34 @@ pub struct Popped {
     ticket: u64,
 }
 
+impl Default for SchedulingQueue {
+    fn default() -> Self {
+        Self::new(INITIAL_BACKOFF, MAX_BACKOFF)
+    }
+}
+
 impl SchedulingQueue {
+    /// An empty queue with these times of backoff: the first, and the longest.
+    #[must_use]
+    pub fn new(initial_backoff: Duration, max_backoff: Duration) -> Self {
+        Self {
+            waits: (initial_backoff, max_backoff),
+            slots: HashMap::default(),
+            active: Heap::default(),
+            backoff: BTreeMap::new(),
+            error_backoff: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            gated: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            events: VecDeque::new(),
+            tickets: 0,
+            event_number: 0,
+            forgotten: 0,
+            nominated: Nominator::default(),
+        }
+    }
+
     /// A pod without a node is new, or has changed.
     pub fn set(&mut self, pod: Arc<PodInfo>, framework: &Arc<Framework>, now: Instant) {
         let before = self.slots.get(pod.uid()).map(|slot| slot.queued.pod.nominated_node().len());
@@ -353,7 +381,7 @@ impl SchedulingQueue {
     /// Puts a pod where it may be tried, unless a PreEnqueue plugin keeps it out.
     fn enqueue(&mut self, uid: &Arc<str>, now: Instant, wait: bool) {
         let Some(slot) = self.slots.get_mut(uid) else { return };
-        let ready = slot.queued.ready_at();
+        let ready = slot.queued.ready_at(self.waits);
         if let Some((plugin, _)) = slot.framework.gate(&slot.queued.pod) {
             slot.queued.rejected_by = [plugin].into();
             return self.park(uid, Place::Gated);

@@ -10,6 +10,7 @@ mod shared;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -23,9 +24,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::config::SchedulerConfig;
 use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
-use crate::queue::Kept;
+use crate::queue::{INITIAL_BACKOFF, Kept, MAX_BACKOFF, SchedulingQueue};
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
 use engine::Engine;
@@ -54,6 +56,7 @@ pub struct Scheduler {
     factories: Vec<Arc<dyn PluginFactory>>,
     profiles: Vec<Profile>,
     metrics: Arc<Metrics>,
+    backoff: (Duration, Duration),
 }
 
 impl Scheduler {
@@ -65,7 +68,17 @@ impl Scheduler {
             factories: plugins::stock(),
             profiles: Vec::new(),
             metrics: Arc::default(),
+            backoff: (INITIAL_BACKOFF, MAX_BACKOFF),
         }
+    }
+
+    /// Takes profiles and times from a configuration file, in place of those it has. As upstream
+    /// does it, plugins that are not stock ones then run only in profiles that enable them.
+    #[must_use]
+    pub fn config(mut self, config: &SchedulerConfig) -> Self {
+        self.profiles = config.profiles().to_vec();
+        self.backoff = (config.initial_backoff(), config.max_backoff());
+        self
     }
 
     /// What it has done, all runs of it and its clones together.
@@ -167,7 +180,9 @@ impl Component for Scheduler {
         let recorder = self.recorder(&ctx);
         let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
         let frameworks = self.frameworks(&ctx, &informers, &recorder)?;
-        let shared = Arc::new(Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx));
+        let shared = Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx);
+        shared.state.lock().queue = SchedulingQueue::new(self.backoff.0, self.backoff.1);
+        let shared = Arc::new(shared);
         // Pods before nodes or nodes before pods: the cache takes either.
         let nodes = informers.of::<Node>();
         let pods = informers.of::<Pod>();
