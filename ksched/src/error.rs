@@ -37,6 +37,19 @@ pub enum Error {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// A profile enables a plugin at a point that it has no part in.
+    #[error("profile {profile:?}: plugin {plugin:?} does not extend {point} plugin")]
+    NotAtPoint {
+        /// The profile's scheduler name.
+        profile: String,
+        /// The plugin's name.
+        plugin: String,
+        /// The point's name in a configuration.
+        point: &'static str,
+    },
+    /// A configuration cannot be used.
+    #[error("{0}")]
+    Config(#[from] crate::config::ConfigError),
     /// A weight is out of range.
     #[error("profile {profile:?}: weight {weight} of plugin {plugin:?}: must be from 1 to 100")]
     Weight {

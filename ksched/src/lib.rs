@@ -16,9 +16,11 @@
 //! | [`queue`] | active, backoff, unschedulable and in-flight pods |
 //! | [`scheduler`] | the loop, the pure cycle, binding |
 //! | [`plugins`] | the stock plugins |
+//! | [`config`] | `KubeSchedulerConfiguration` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod cache;
+pub mod config;
 mod error;
 pub mod framework;
 pub mod plugins;

@@ -1,113 +1,28 @@
 //! The scheduler over an API server in this process, under paused time.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Binding, Event, Node, Pod};
-use kapi::ApiServer;
-use kapi::auth::Identity;
+use common::World;
+use k8s_openapi::api::core::v1::Binding;
 use kcore::client::{
-    Api, Body, Client, DeleteOptions, Deleted, DiscoveredResource, DynClient, GetOptions, List,
+    Body, Client, DeleteOptions, Deleted, DiscoveredResource, DynClient, GetOptions, List,
     ListOptions, Patch, Path, WatchOptions, WatchStream, WriteOptions,
 };
-use kcore::clock::Clock;
-use kcore::component::{Component, Context};
 use kcore::object::Object;
-use kcore::random::Random;
-use kcore::stop::{StopGuard, StopToken};
 use kcore::{Error, Result};
 use ksched::Scheduler;
 use ksched::framework::{
     CycleState, ExtensionPoints, SchedulerPlugin, ScorePlugin, Status, plugin_fn,
 };
 use ksched::snapshot::{NodeInfo, PodInfo};
-use ksched::testing::{NodeBuilder, PodBuilder, node, pod};
-use kstore::MemoryStore;
-
-struct World {
-    api: ApiServer,
-    admin: DynClient,
-}
-
-impl World {
-    fn new() -> Self {
-        let api = ApiServer::new(MemoryStore::new());
-        let admin = Arc::new(api.client(Identity::admin()));
-        Self { api, admin }
-    }
-
-    fn client(&self) -> DynClient {
-        Arc::new(self.api.client(Identity::component("scheduler")))
-    }
-
-    /// Runs a scheduler until the guard is dropped.
-    fn run(&self, scheduler: Scheduler) -> StopGuard {
-        let stop = StopToken::new();
-        let ctx = Context::new(Clock::system(), Random::seeded(5)).with_stop(stop.clone());
-        tokio::spawn(async move { scheduler.run(ctx).await.unwrap() });
-        stop.stop_on_drop()
-    }
-
-    fn pods(&self) -> Api<Pod> {
-        Api::namespaced(Arc::clone(&self.admin), "default")
-    }
-
-    async fn node(&self, node: NodeBuilder) {
-        let node = (*node.build()).clone();
-        let api: Api<Node> = Api::all(Arc::clone(&self.admin));
-        let created = api.create(node.clone()).await.unwrap();
-        let mut node = node;
-        node.metadata = created.metadata.clone();
-        api.update_status(node).await.unwrap();
-    }
-
-    async fn pod(&self, pod: PodBuilder) {
-        self.pods().create((*pod.build()).clone()).await.unwrap();
-    }
-
-    async fn node_of(&self, pod: &str) -> String {
-        let pod = self.pods().get(pod).await.unwrap();
-        pod.spec.as_ref().unwrap().node_name.clone().unwrap_or_default()
-    }
-
-    /// Waits for a pod to be bound, for two simulated minutes.
-    async fn bound(&self, pod: &str) -> String {
-        for _ in 0..1200 {
-            let node = self.node_of(pod).await;
-            if !node.is_empty() {
-                return node;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{pod} was not bound");
-    }
-
-    async fn condition(&self, pod: &str) -> (String, String, String) {
-        for _ in 0..1200 {
-            let found = self.pods().get(pod).await.unwrap();
-            let conditions = found.status.iter().flat_map(|s| s.conditions.iter().flatten());
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let mut scheduled = conditions.filter(|c| c.type_ == "PodScheduled");
-            if let Some(c) = scheduled.next() {
-                return (c.status.clone(), text(&c.reason), text(&c.message));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{pod} has no condition");
-    }
-
-    async fn events(&self, reason: &str) -> Vec<String> {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let api: Api<Event> = Api::namespaced(Arc::clone(&self.admin), "default");
-        let events = api.list(&ListOptions::default()).await.unwrap().items;
-        let events = events.iter().filter(|event| event.reason.as_deref() == Some(reason));
-        events.map(|event| event.message.clone().unwrap_or_default()).collect()
-    }
-}
+use ksched::testing::{node, pod};
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_bound_and_never_beyond_what_a_node_has() {
@@ -139,7 +54,8 @@ async fn a_pod_that_does_not_fit_says_why_and_waits_for_a_node() {
     let _running = world.run(Scheduler::new(world.client()));
     world.pod(pod("p").cpu("2")).await;
     let message = "0/2 nodes are available: 1 Insufficient cpu, \
-                   1 node(s) had untolerated taint {gpu: yes}.";
+                   1 node(s) had untolerated taint {gpu: yes}. preemption: 0/2 nodes are \
+                   available: 2 Preemption is not helpful for scheduling.";
     let expected = ("False".to_owned(), "Unschedulable".to_owned(), message.to_owned());
     // The server's own default comes first, if there is one.
     tokio::time::sleep(Duration::from_secs(1)).await;

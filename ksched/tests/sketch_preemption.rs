@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use kcore::random::Random;
 use ksched::framework::{
-    Code, CycleState, Diagnosis, ExtensionPoints, FilterPlugin, PostFilterPlugin, PostFilterResult,
-    PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status, plugin_fn,
+    Code, CycleState, Diagnosis, ExtensionPoints, FilterPlugin, Filters, PostFilterPlugin,
+    PostFilterResult, PreFilterExtensions, PreFilterPlugin, PreFilterResult, Profile,
+    SchedulerPlugin, Status, plugin_fn,
 };
-use ksched::plugins::NodeResourcesFit;
 use ksched::scheduler::cycle::{Kept, schedule};
 use ksched::snapshot::{NodeInfo, PodInfo, Snapshot};
 use ksched::testing::{Cluster, PodBuilder, node, pod};
@@ -49,7 +49,7 @@ impl PreFilterPlugin for Seats {
     fn pre_filter(&self, state: &mut CycleState, _: &PodInfo, nodes: &Snapshot) -> PreFilterResult {
         let mut taken = Taken::default();
         for node in nodes.nodes() {
-            for pod in node.pods() {
+            for pod in node.pods().iter() {
                 taken.count(node, seats(pod));
             }
         }
@@ -102,8 +102,6 @@ type Evicted = Arc<Mutex<Vec<String>>>;
 /// Makes room for pods of a higher priority.
 #[derive(Debug)]
 struct Preemption {
-    pre_filters: Vec<Arc<dyn PreFilterPlugin>>,
-    filters: Vec<Arc<dyn FilterPlugin>>,
     evicted: Evicted,
 }
 
@@ -115,60 +113,33 @@ struct WhatIf {
 }
 
 impl Preemption {
-    fn remove(&self, what_if: &mut WhatIf, pod: &PodInfo, removed: &PodInfo) -> Status {
-        let rest = what_if.node.pods().iter().filter(|other| other.uid() != removed.uid());
-        let empty = NodeInfo::new(Arc::clone(what_if.node.node()));
-        what_if.node = rest.fold(empty, |node, other| node.with_pod(Arc::clone(other)));
-        self.extend(what_if, |it, state, node| it.remove_pod(state, pod, removed, node))
-    }
-
-    fn add(&self, what_if: &mut WhatIf, pod: &PodInfo, added: &Arc<PodInfo>) -> Status {
-        what_if.node = what_if.node.with_pod(Arc::clone(added));
-        self.extend(what_if, |it, state, node| it.add_pod(state, pod, added, node))
-    }
-
-    fn extend(
-        &self,
-        what_if: &mut WhatIf,
-        change: impl Fn(&dyn PreFilterExtensions, &mut CycleState, &NodeInfo) -> Status,
-    ) -> Status {
-        let extensions = self.pre_filters.iter().filter_map(|plugin| plugin.extensions());
-        extensions
-            .map(|extension| change(extension, &mut what_if.state, &what_if.node))
-            .find(|status| !status.is_success())
-            .unwrap_or_default()
-    }
-
-    fn fits(&self, what_if: &WhatIf, pod: &PodInfo) -> bool {
-        let asked = |plugin: &Arc<dyn FilterPlugin>| {
-            plugin.filter(&what_if.state, pod, &what_if.node).is_success()
-        };
-        self.filters.iter().all(asked)
-    }
-
     /// Who would have to leave the node, the most important first; `None` if that does not help.
     fn victims(
-        &self,
         state: &CycleState,
         pod: &PodInfo,
         node: &NodeInfo,
+        filters: &Filters<'_>,
     ) -> Option<Vec<Arc<PodInfo>>> {
         let mut what_if = WhatIf { state: state.clone(), node: node.clone() };
         let lesser = node.pods().iter().filter(|other| other.priority() < pod.priority());
         let mut lesser: Vec<Arc<PodInfo>> = lesser.cloned().collect();
         for other in &lesser {
-            if !self.remove(&mut what_if, pod, other).is_success() {
+            what_if.node.remove_pod(other.uid());
+            if !filters.pod_removed(&mut what_if.state, other, &what_if.node).is_success() {
                 return None;
             }
         }
-        if !self.fits(&what_if, pod) {
+        let fits = |what_if: &WhatIf| filters.fits(&what_if.state, &what_if.node, &[]).is_success();
+        if !fits(&what_if) {
             return None;
         }
         // As many as can stay do, the most important first.
         lesser.sort_by_key(|other| (-other.priority(), other.name().to_owned()));
         lesser.retain(|other| {
             let mut spared = what_if.clone();
-            let stays = self.add(&mut spared, pod, other).is_success() && self.fits(&spared, pod);
+            spared.node.add_pod(Arc::clone(other));
+            let added = filters.pod_added(&mut spared.state, other, &spared.node);
+            let stays = added.is_success() && fits(&spared);
             if stays {
                 what_if = spared;
             }
@@ -185,6 +156,7 @@ impl PostFilterPlugin for Preemption {
         pod: &PodInfo,
         nodes: &Snapshot,
         diagnosis: &Diagnosis,
+        filters: &Filters<'_>,
     ) -> PostFilterResult {
         // A node that turns the pod away whoever leaves it is not worth a try.
         let worth = diagnosis
@@ -192,8 +164,8 @@ impl PostFilterPlugin for Preemption {
             .iter()
             .filter(|(.., status)| status.code() != Code::UnschedulableAndUnresolvable);
         let mut plans: Vec<(&NodeInfo, Vec<Arc<PodInfo>>)> = worth
-            .map(|(at, ..)| nodes.node(*at))
-            .filter_map(|node| Some((node, self.victims(state, pod, node)?)))
+            .map(|(at, ..)| nodes.node(at))
+            .filter_map(|node| Some((node, Self::victims(state, pod, node, filters)?)))
             .collect();
         plans.sort_by_key(|(node, victims)| {
             let worst = victims.iter().map(|victim| victim.priority()).max();
@@ -219,14 +191,9 @@ struct SeatsWithPreemption(Evicted);
 impl SchedulerPlugin for SeatsWithPreemption {
     fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
         let seats = Arc::new(Seats);
-        let fit = Arc::new(NodeResourcesFit::new(&Default::default()).unwrap());
         points.pre_filter(seats.clone());
-        points.filter(seats.clone());
-        points.post_filter(Arc::new(Preemption {
-            pre_filters: vec![seats.clone()],
-            filters: vec![seats, fit],
-            evicted: Arc::clone(&self.0),
-        }));
+        points.filter(seats);
+        points.post_filter(Arc::new(Preemption { evicted: Arc::clone(&self.0) }));
     }
 }
 
@@ -263,7 +230,11 @@ async fn preempt(pod: PodBuilder) -> Result<(String, Vec<String>), String> {
     let evicted = Evicted::default();
     let plugin = Arc::clone(&evicted);
     let factory = plugin_fn("Seats", move |_, _| Ok(SeatsWithPreemption(Arc::clone(&plugin))));
-    let framework = Cluster::new([]).plugin(factory).framework().unwrap();
+    let framework = Cluster::new([])
+        .plugin(factory)
+        .profile(Profile::default().disable("DefaultPreemption"))
+        .framework()
+        .unwrap();
     let (snapshot, random) = (snapshot(), Random::seeded(1));
     let unplaced = schedule(&framework, &snapshot, &Kept::new(), &pod.info(), &random);
     let mut unplaced = unplaced.expect_err("there is no room");

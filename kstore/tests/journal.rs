@@ -6,11 +6,14 @@
     reason = "tests fail by panicking and say counts"
 )]
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evidence::say;
 use kcore::random::Random;
 use kstore::conformance::{Capabilities, suite};
 use kstore::journal::disk::{Disk, DiskFile};
@@ -224,7 +227,8 @@ fn cut_everywhere(mix: Mix, half: u64) {
     let (traces, steps) = (count("KUBRICK_CRASH_TRACES", 100), count("KUBRICK_CRASH_STEPS", 1000));
     let seeds = (0..traces.max(2)).filter(|seed| seed % 2 == half);
     let tried: u64 = seeds.map(|seed| enumerate(seed, steps, mix, |disk| disk)).sum();
-    println!("{tried} power cuts over {} traces of {steps} operations, {mix:?}", traces.max(2) / 2);
+    let traces = traces.max(2) / 2;
+    say(format!("{tried} power cuts over {traces} traces of {steps} operations, {mix:?}"));
     assert!(tried > steps);
 }
 
@@ -327,6 +331,7 @@ fn planted_bugs_are_caught() {
         let caught = std::panic::catch_unwind(run);
         assert!(caught.is_err(), "a journal that forgets {forgets:?} was not caught");
     }
+    say("3 careless disks caught by power cuts");
 }
 
 /// S8: a full disk refuses what needs room, loses nothing, and goes on when there is room again.
@@ -430,7 +435,7 @@ fn a_killed_process_loses_nothing_it_promised() {
         // Each child begins with nothing promised, over what its predecessor left.
         promised.clear();
     }
-    println!("{kills} processes killed, nothing lost");
+    say(format!("{kills} processes killed, nothing lost"));
 }
 
 /// S10: every bit of the log, flipped, is refused, or was never a promise.
@@ -461,7 +466,7 @@ fn no_flipped_bit_goes_unnoticed() {
             Err(error) => panic!("byte {byte}: {error}"),
         }
     }
-    println!("{refused} flipped bits refused, {harmless} where nothing was promised");
+    say(format!("{refused} flipped bits refused, {harmless} where nothing was promised"));
     assert!(refused > 8 * 2048, "{refused}");
 }
 

@@ -92,13 +92,20 @@ impl Program {
         let root = folder()?.join(format!("{}.root", self.name));
         std::fs::create_dir_all(&root)?;
         let missing = || format!("set {} or install {}", self.variable, self.packages[0]);
-        let download = Command::new("apt-get")
-            .args(["--quiet", "--quiet", "download"])
-            .args(self.packages)
-            .current_dir(&root)
-            .status();
-        if !download.with_context(missing)?.success() {
-            bail!("{} cannot be fetched: {}", self.packages[0], missing());
+        let apt = |options: &[String], arguments: &[&str]| {
+            let mut apt = Command::new("apt-get");
+            apt.args(["--quiet", "--quiet"]).args(options).args(arguments).current_dir(&root);
+            apt.status().with_context(missing).map(|status| status.success())
+        };
+        let download = [&["download"], self.packages].concat();
+        if !apt(&[], &download)? {
+            // A machine that never asked what packages there are: asked here, for this alone.
+            let lists = root.canonicalize()?.join("lists");
+            std::fs::create_dir_all(lists.join("partial"))?;
+            let own = ["-o".to_owned(), format!("Dir::State::Lists={}", lists.display())];
+            if !(apt(&own, &["update"])? && apt(&own, &download)?) {
+                bail!("{} cannot be fetched: {}", self.packages[0], missing());
+            }
         }
         for entry in std::fs::read_dir(&root)? {
             let package = entry?.path();

@@ -185,6 +185,7 @@ fn row(version: &str, member: &str) -> Row {
             custom(one).rest.get("spec") == custom(other).rest.get("spec")
         }),
         strategy: Box::new(CustomStrategy),
+        durability: kstore::Durability::Durable,
         stored_as: None,
         print_as: None,
     }

@@ -23,6 +23,8 @@ pub struct Cache {
     /// Where each pod is, by uid.
     pods: HashMap<Arc<str>, Placed>,
     dirty: Vec<usize>,
+    /// Nodes with pods in a newer state that counts alike.
+    refreshed: Vec<usize>,
     /// Nodes came or went: positions have changed.
     reordered: bool,
     generation: u64,
@@ -39,6 +41,7 @@ struct Entry {
 #[derive(Debug)]
 struct Placed {
     node: Arc<str>,
+    pod: Arc<PodInfo>,
     assumed: bool,
 }
 
@@ -65,8 +68,32 @@ impl Cache {
 
     /// The server says that a pod is on its node. An assumption of it is confirmed.
     pub fn set_pod(&mut self, pod: Arc<PodInfo>) {
-        self.remove_pod(pod.uid());
-        self.place(pod, false);
+        if !self.refresh(&pod) {
+            self.remove_pod(pod.uid());
+            self.place(pod, false);
+        }
+    }
+
+    /// Confirms or renews a pod that counts as it did before. Nothing that is computed of its
+    /// node is out of date then, so most of what a server tells costs no more than this.
+    fn refresh(&mut self, pod: &Arc<PodInfo>) -> bool {
+        let Some(placed) = self.pods.get_mut(pod.uid()) else { return false };
+        let known = &placed.pod;
+        let alike = &*placed.node == pod.node_name()
+            && Arc::ptr_eq(known.template(), pod.template())
+            && known.is_terminating() == pod.is_terminating();
+        if !alike {
+            return false;
+        }
+        placed.assumed = false;
+        if !known.says_the_same(pod) {
+            placed.pod = Arc::clone(pod);
+            if let Some(at) = self.positions.get(&placed.node).copied() {
+                Arc::make_mut(&mut self.nodes[at].info).replace_pod(pod);
+                self.refreshed.push(at);
+            }
+        }
+        true
     }
 
     /// A pod is gone, whether it was assumed or not. Whether it was on a node.
@@ -83,11 +110,11 @@ impl Cache {
     /// A node was chosen for a pod: from now on the pod counts there. False, and nothing
     /// changes, if the pod is on a node already.
     #[must_use]
-    pub fn assume(&mut self, pod: &PodInfo, node: &str) -> bool {
+    pub fn assume(&mut self, pod: &Arc<PodInfo>, node: &str) -> bool {
         if self.pods.contains_key(pod.uid()) {
             return false;
         }
-        self.place_on(Arc::new(pod.clone()), node, true);
+        self.place_on(Arc::clone(pod), node, true);
         true
     }
 
@@ -116,6 +143,14 @@ impl Cache {
             self.compact();
             snapshot.rebuild(self.known().cloned());
         } else {
+            for at in &self.refreshed {
+                let Some(entry) = self.nodes.get(*at).filter(|e| e.known && !e.dirty) else {
+                    continue;
+                };
+                if let Some(position) = snapshot.position(entry.info.name()) {
+                    snapshot.replace_quietly(position as usize, Arc::clone(&entry.info));
+                }
+            }
             for at in &self.dirty {
                 let Some(entry) = self.nodes.get_mut(*at) else { continue };
                 entry.dirty = false;
@@ -128,6 +163,7 @@ impl Cache {
             }
         }
         self.dirty.clear();
+        self.refreshed.clear();
     }
 
     fn known(&self) -> impl Iterator<Item = &Arc<NodeInfo>> {
@@ -152,7 +188,8 @@ impl Cache {
 
     fn place_on(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
         let at = self.entry(node);
-        let placed = Placed { node: self.nodes[at].info.name().into(), assumed };
+        let node = self.nodes[at].info.shared_name();
+        let placed = Placed { node, pod: Arc::clone(&pod), assumed };
         self.pods.insert(Arc::clone(pod.shared_uid()), placed);
         Arc::make_mut(&mut self.nodes[at].info).add_pod(pod);
         self.touch(at);

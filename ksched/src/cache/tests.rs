@@ -20,7 +20,7 @@ fn assumed_pods_count_until_they_are_forgotten_and_stay_once_confirmed() {
     // C11
     let (mut cache, mut snapshot) = (Cache::default(), Snapshot::default());
     cache.set_node(node("a").cpu("4").build());
-    let waiting = pod("p").cpu("1").info();
+    let waiting = Arc::new(pod("p").cpu("1").info());
     assert!(cache.assume(&waiting, "a"));
     assert!(!cache.assume(&waiting, "a"), "twice");
     assert_eq!(cpu(&mut cache, &mut snapshot, "a"), 1000);
@@ -38,7 +38,7 @@ fn a_pod_bound_elsewhere_moves_there() {
     let (mut cache, mut snapshot) = (Cache::default(), Snapshot::default());
     cache.set_node(node("a").cpu("4").build());
     cache.set_node(node("b").cpu("4").build());
-    assert!(cache.assume(&pod("p").cpu("1").info(), "a"));
+    assert!(cache.assume(&Arc::new(pod("p").cpu("1").info()), "a"));
     cache.set_pod(on("p", "b"));
     assert_eq!(cpu(&mut cache, &mut snapshot, "a"), 0);
     assert_eq!(cpu(&mut cache, &mut snapshot, "b"), 1000);
@@ -70,7 +70,7 @@ fn incremental_snapshots_equal_rebuilt_ones() {
             1 => cache.remove_node(&name),
             2 => cache.set_pod(on(&uid, &name)),
             3 => drop(cache.remove_pod(on(&uid, &name).uid())),
-            4 => drop(cache.assume(&pod(&uid).cpu("1").info(), &name)),
+            4 => drop(cache.assume(&Arc::new(pod(&uid).cpu("1").info()), &name)),
             _ => cache.forget(on(&uid, &name).uid()),
         }
         cache.update(&mut snapshot);

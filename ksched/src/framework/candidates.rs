@@ -4,17 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Code, Status};
-
-/// A node that was turned away: its position in the snapshot, by which plugin, and why.
-pub type Rejection = (u32, Arc<str>, Status);
+use super::{Code, Rejections, Status};
 
 /// The nodes that passed the filters so far, as positions in the snapshot, and what was said of
 /// the others.
 #[derive(Debug, Default)]
 pub struct Candidates {
     feasible: Vec<u32>,
-    rejected: Vec<Rejection>,
+    rejected: Rejections,
     plugin: Option<Arc<str>>,
     failed: Option<Status>,
 }
@@ -31,6 +28,37 @@ impl Candidates {
     #[must_use]
     pub fn of(feasible: Vec<u32>) -> Self {
         Self { feasible, ..Self::default() }
+    }
+
+    /// Those that passed so far, and what was said of the others.
+    pub(crate) fn begun(feasible: Vec<u32>, rejected: Rejections) -> Self {
+        Self { feasible, rejected, ..Self::default() }
+    }
+
+    /// Whether a node is left.
+    pub(crate) fn has(&self, at: u32) -> bool {
+        self.feasible.binary_search(&at).is_ok()
+    }
+
+    /// Takes nodes out, that are given in the order of their positions.
+    pub(crate) fn reject(&mut self, nodes: Vec<(u32, Arc<str>, Status)>) {
+        let mut nodes = nodes.into_iter().peekable();
+        let Self { feasible, rejected, .. } = self;
+        if nodes.peek().is_none() {
+            return;
+        }
+        feasible.retain(|at| {
+            while nodes.peek().is_some_and(|(rejected, ..)| rejected < at) {
+                nodes.next();
+            }
+            match nodes.next_if(|(rejected, ..)| rejected == at) {
+                Some((at, plugin, status)) => {
+                    rejected.push(at, &plugin, status);
+                    false
+                }
+                None => true,
+            }
+        });
     }
 
     /// The nodes that are left, in the snapshot's order.
@@ -52,7 +80,7 @@ impl Candidates {
                 return true;
             }
             if status.is_rejected() {
-                rejected.push((*at, Arc::clone(&name), status));
+                rejected.push(*at, &name, status);
             } else {
                 *failed = Some(status);
             }
@@ -68,7 +96,7 @@ impl Candidates {
         self.failed.take()
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<u32>, Vec<Rejection>) {
+    pub(crate) fn into_parts(self) -> (Vec<u32>, Rejections) {
         (self.feasible, self.rejected)
     }
 }
@@ -79,8 +107,8 @@ impl Candidates {
 pub struct Diagnosis {
     /// How many nodes there are.
     pub nodes: usize,
-    /// Each node that was turned away: its position in the snapshot, by which plugin, and why.
-    pub rejected: Vec<Rejection>,
+    /// The nodes that were turned away, by which plugin, and why.
+    pub rejected: Rejections,
     /// Why all nodes were turned away at once, by PreFilter.
     pub pre_filter: Option<Status>,
     /// What PostFilter said.
@@ -113,8 +141,10 @@ impl Diagnosis {
             message.push_str(&format!(" {}.", status.message()));
         } else {
             let mut counts: BTreeMap<&Cow<'static, str>, usize> = BTreeMap::new();
-            for reason in self.rejected.iter().flat_map(|(_, _, status)| status.reasons()) {
-                *counts.entry(reason).or_default() += 1;
+            for (_, status, count) in self.rejected.kinds() {
+                for reason in status.reasons() {
+                    *counts.entry(reason).or_default() += count;
+                }
             }
             let mut parts: Vec<String> =
                 counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();

@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::BitOr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 
 use crate::snapshot::PodInfo;
 
@@ -20,6 +21,16 @@ pub enum EventResource {
     UnscheduledPod,
     /// A node.
     Node,
+    /// A namespace.
+    Namespace,
+    /// A PersistentVolume.
+    PersistentVolume,
+    /// A PersistentVolumeClaim.
+    PersistentVolumeClaim,
+    /// A StorageClass.
+    StorageClass,
+    /// A CSINode.
+    CsiNode,
 }
 
 /// What happened to it: a set of actions.
@@ -107,6 +118,16 @@ pub enum EventObject {
     Pod(Arc<Pod>),
     /// A node.
     Node(Arc<Node>),
+    /// A namespace.
+    Namespace(Arc<Namespace>),
+    /// A PersistentVolume.
+    PersistentVolume(Arc<PersistentVolume>),
+    /// A PersistentVolumeClaim.
+    PersistentVolumeClaim(Arc<PersistentVolumeClaim>),
+    /// A StorageClass.
+    StorageClass(Arc<StorageClass>),
+    /// A CSINode.
+    CsiNode(Arc<CSINode>),
 }
 
 impl EventObject {
@@ -115,7 +136,7 @@ impl EventObject {
     pub fn node(&self) -> Option<&Arc<Node>> {
         match self {
             Self::Node(node) => Some(node),
-            Self::Pod(_) => None,
+            _ => None,
         }
     }
 
@@ -124,7 +145,7 @@ impl EventObject {
     pub fn pod(&self) -> Option<&Arc<Pod>> {
         match self {
             Self::Pod(pod) => Some(pod),
-            Self::Node(_) => None,
+            _ => None,
         }
     }
 }

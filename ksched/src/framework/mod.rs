@@ -6,29 +6,43 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
 
 mod candidates;
+mod enabled;
 mod event;
+mod feasible;
+mod filters;
+mod normalization;
 mod plugin;
+mod point;
 mod points;
 mod profile;
+mod rejections;
 mod runtime;
 mod state;
 mod status;
 mod waiting;
 
-pub use candidates::{Candidates, Diagnosis, Rejection};
+pub use candidates::{Candidates, Diagnosis};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
+pub use feasible::Feasible;
+pub use filters::Filters;
+pub use normalization::Normalization;
+pub(crate) use plugin::Plugged;
 pub use plugin::{
     Args, BuildResult, ExtensionPoints, Handle, PluginFactory, SchedulerPlugin, plugin_fn,
 };
+pub use point::Point;
 pub use points::{
     BindPlugin, Effect, EnqueueExtensions, FilterPlugin, MAX_NODE_SCORE, MAX_PERMIT_WAIT,
     MIN_NODE_SCORE, Permit, PermitPlugin, PostBindPlugin, PostFilterPlugin, PostFilterResult,
     PreBindPlugin, PreEnqueuePlugin, PreFilterExtensions, PreFilterPlugin, PreFilterResult,
     PreScorePlugin, QueueSortPlugin, ReservePlugin, ScorePlugin,
 };
-pub use profile::{DEFAULT_SCHEDULER_NAME, Profile};
+pub(crate) use profile::Plugins;
+pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
+pub use rejections::Rejections;
+pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};

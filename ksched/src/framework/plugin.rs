@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use kcore::client::DynClient;
 use kcore::clock::Clock;
+use kcore::event::{EventRecorder, Source};
+use kcore::informer::Informers;
 use kcore::random::Random;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,6 +44,10 @@ pub trait PluginFactory: Debug + Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the arguments, and what would be right.
     fn build(&self, args: &Args, handle: &Handle) -> BuildResult;
+    /// Whether profiles run the plugin that do not mention it.
+    fn enabled_by_default(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! forward {
@@ -53,6 +59,9 @@ macro_rules! forward {
             }
             fn build(&self, args: &Args, handle: &Handle) -> BuildResult {
                 (**self).build(args, handle)
+            }
+            fn enabled_by_default(&self) -> bool {
+                (**self).enabled_by_default()
             }
         }
     )*};
@@ -131,13 +140,27 @@ pub struct Handle {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) waiting: WaitingPods,
+    pub(crate) informers: Informers,
+    pub(crate) recorder: EventRecorder,
 }
 
 impl Handle {
     /// A handle outside of any scheduler, for tests of plugins.
     #[must_use]
     pub fn new(profile: &str, client: DynClient, clock: Clock, random: Random) -> Self {
-        Self { profile: profile.into(), client, clock, random, waiting: WaitingPods::default() }
+        let informers = Informers::new(Arc::clone(&client), random.fork());
+        let source = Source { component: profile.to_owned(), ..Source::default() };
+        let recorder =
+            EventRecorder::new(Arc::clone(&client), source, clock.clone(), random.fork());
+        let (profile, waiting) = (profile.into(), WaitingPods::default());
+        Self { profile, client, clock, random, waiting, informers, recorder }
+    }
+
+    /// The same, with informers that somebody else runs.
+    #[must_use]
+    pub fn with_informers(mut self, informers: Informers) -> Self {
+        self.informers = informers;
+        self
     }
 
     /// The scheduler name of the profile.
@@ -162,6 +185,20 @@ impl Handle {
     #[must_use]
     pub fn random(&self) -> &Random {
         &self.random
+    }
+
+    /// The informers of the scheduler: ask for those of the kinds you need while the plugin is
+    /// built, and read from their listers. They run, and have synced, before the first pod is
+    /// tried.
+    #[must_use]
+    pub fn informers(&self) -> &Informers {
+        &self.informers
+    }
+
+    /// Tells of what happened to objects.
+    #[must_use]
+    pub fn recorder(&self) -> &EventRecorder {
+        &self.recorder
     }
 
     /// The pods that Permit plugins hold back.

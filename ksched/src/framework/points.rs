@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Candidates, CycleState, Diagnosis, EventRegistration, Status};
+use super::{
+    Candidates, CycleState, Diagnosis, EventRegistration, Feasible, Filters, Normalization, Status,
+};
 use crate::queue::QueuedPod;
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
@@ -121,6 +123,12 @@ pub trait FilterPlugin: Debug + Send + Sync + 'static {
     ) {
         candidates.retain(|at| self.filter(state, pod, nodes.node(at)));
     }
+    /// Whether what it says of a node depends on the pod's
+    /// [signature](crate::snapshot::PodTemplate::signature) and that node alone. Then its answers
+    /// are kept for the next pods of the signature, and only nodes that changed are asked again.
+    fn keeps(&self) -> bool {
+        false
+    }
 }
 
 /// Work that a decision asks for, done beside the scheduling of other pods.
@@ -165,13 +173,15 @@ impl Debug for PostFilterResult {
 ///
 /// **Contract**: pure: what has to be done is returned as an effect.
 pub trait PostFilterPlugin: Debug + Send + Sync + 'static {
-    /// Whether room can be made.
+    /// Whether room can be made. `filters` are those of the profile, to ask what they would say of
+    /// nodes that were changed.
     fn post_filter(
         &self,
         state: &CycleState,
         pod: &PodInfo,
         nodes: &Snapshot,
         diagnosis: &Diagnosis,
+        filters: &Filters<'_>,
     ) -> PostFilterResult;
 }
 
@@ -179,13 +189,13 @@ pub trait PostFilterPlugin: Debug + Send + Sync + 'static {
 ///
 /// **Contract**: pure but for the state it writes; Skip leaves the plugin's Score out.
 pub trait PreScorePlugin: Debug + Send + Sync + 'static {
-    /// Prepares what Score needs. `feasible` are positions in the snapshot.
+    /// Prepares what Score needs.
     fn pre_score(
         &self,
         state: &mut CycleState,
         pod: &PodInfo,
         nodes: &Snapshot,
-        feasible: &[u32],
+        feasible: &Feasible<'_>,
     ) -> Status;
 }
 
@@ -215,6 +225,13 @@ pub trait ScorePlugin: Debug + Send + Sync + 'static {
     /// Brings the scores into range, where they are not yet.
     fn normalize(&self, _state: &CycleState, _pod: &PodInfo, _scores: &mut [i64]) -> Status {
         Status::success()
+    }
+    /// Some if a node's score, before it is normalized, depends on the pod's
+    /// [signature](crate::snapshot::PodTemplate::signature) and that node alone; and what
+    /// `normalize` does. Then scores are kept for the next pods of the signature, and only nodes
+    /// that changed are asked again.
+    fn keeps(&self) -> Option<Normalization> {
+        None
     }
 }
 

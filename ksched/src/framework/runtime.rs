@@ -9,10 +9,11 @@ use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Args, CycleState, EventRegistration, ExtensionPoints, Handle, Happening, MAX_PERMIT_WAIT,
-    Permit, PluginFactory, Profile, Status,
+    Args, CycleState, EventRegistration, ExtensionPoints, Handle, Happening, MAX_NODE_SCORE,
+    MAX_PERMIT_WAIT, MIN_NODE_SCORE, Permit, PluginFactory, Point, Profile, Status, enabled,
 };
 use crate::Error;
+use crate::plugins;
 use crate::snapshot::PodInfo;
 
 /// The heaviest weight a plugin may have.
@@ -44,12 +45,22 @@ impl Framework {
             let (profile, plugin) = (profile.name.clone(), plugin.clone());
             return Err(Error::UnknownPlugin { profile, plugin });
         }
+        let defaults: Vec<String> = factories
+            .iter()
+            .filter(|factory| factory.enabled_by_default())
+            .filter(|factory| !profile.stock_only || plugins::is_stock(factory.name()))
+            .map(|factory| factory.name().to_owned())
+            .collect();
+        let base = enabled::base(profile, &defaults);
+        let at_points = profile.points.values().flat_map(|here| &here.enabled);
+        let wanted: BTreeSet<&str> =
+            base.iter().chain(at_points).map(|(name, _)| name.as_str()).collect();
         let mut points = ExtensionPoints::default();
-        let enabled = factories.iter().filter(|factory| !profile.disabled.contains(factory.name()));
-        for factory in enabled {
-            plug_in(profile, &**factory, &handle, &mut points)?;
+        for factory in factories.iter().filter(|factory| wanted.contains(factory.name())) {
+            plug_in(profile, &base, &**factory, &handle, &mut points)?;
         }
         points.current = None;
+        enabled::arrange_all(profile, &base, &mut points)?;
         let name = profile.name.clone();
         match points.queue_sort.len() {
             1 => {}
@@ -96,6 +107,16 @@ impl Framework {
         })
     }
 
+    /// Whether one of `plugins` listens to what happened at all.
+    pub(crate) fn listens(&self, plugins: &BTreeSet<Arc<str>>, happening: &Happening) -> bool {
+        plugins.iter().any(|plugin| {
+            let registered = self.points.events.iter().find(|(name, _)| name == plugin);
+            registered.is_none_or(|(_, events)| {
+                events.iter().any(|event| event.events.covers(&happening.event))
+            })
+        })
+    }
+
     /// Calls a plugin; a panic becomes an error that names profile, plugin and pod.
     pub(crate) fn guard<T>(
         &self,
@@ -120,6 +141,15 @@ impl Framework {
             format!("profile {:?}: plugin {plugin:?}: pod {:?}: {what}", self.name, pod.key());
         tracing::error!("{message}");
         Status::error(message)
+    }
+
+    /// A score that is out of range.
+    pub(crate) fn invalid_score(&self, plugin: &str, pod: &PodInfo, score: i64) -> Status {
+        let what = format!(
+            "returns an invalid score {score}, it should in the range of \
+             [{MIN_NODE_SCORE}, {MAX_NODE_SCORE}] after normalizing"
+        );
+        self.fault(plugin, pod, &what)
     }
 
     /// Reserves in order.
@@ -229,22 +259,28 @@ impl Framework {
 fn default_weight(plugin: &str) -> i64 {
     match plugin {
         "TaintToleration" => 3,
-        "NodeAffinity" => 2,
+        "NodeAffinity" | "PodTopologySpread" | "InterPodAffinity" => 2,
         _ => 1,
     }
 }
 
 fn plug_in(
     profile: &Profile,
+    base: &[(String, Option<i64>)],
     factory: &dyn PluginFactory,
     handle: &Handle,
     points: &mut ExtensionPoints,
 ) -> Result<(), Error> {
     let (name, plugin) = (profile.name.clone(), factory.name().to_owned());
+    let configured = base.iter().find(|(name, _)| *name == plugin);
     let weight = profile.weights.get(&plugin).copied();
+    let weight = weight.or_else(|| configured.and_then(|(_, weight)| *weight));
     let weight = weight.unwrap_or_else(|| default_weight(&plugin));
-    if !(1..=MAX_WEIGHT).contains(&weight) {
-        return Err(Error::Weight { profile: name, plugin, weight });
+    let at_score = profile.points.get(&Point::Score).and_then(|here| here.enables(&plugin));
+    for weight in [Some(weight), at_score.flatten()].into_iter().flatten() {
+        if !(1..=MAX_WEIGHT).contains(&weight) {
+            return Err(Error::Weight { profile: name, plugin, weight });
+        }
     }
     let args = Args::new(profile.args.get(&plugin).cloned().unwrap_or_default());
     let built = factory.build(&args, handle);

@@ -31,6 +31,8 @@ impl<T: Any + Debug + Clone + Send + Sync> Data for T {
 #[derive(Debug, Default)]
 pub struct CycleState {
     values: Vec<(TypeId, Box<dyn Data>)>,
+    /// Those that nobody needs once a node is chosen.
+    passing: Vec<TypeId>,
 }
 
 impl CycleState {
@@ -41,6 +43,19 @@ impl CycleState {
             Some((_, slot)) => *slot = Box::new(value),
             None => self.values.push((id, Box::new(value))),
         }
+    }
+
+    /// Puts a value in that is needed only until a node is chosen: Reserve and what comes after
+    /// does not see it. For what is large, or shared with what goes on changing.
+    pub fn write_for_choice<T: Any + Debug + Clone + Send + Sync>(&mut self, value: T) {
+        self.write(value);
+        self.passing.push(TypeId::of::<T>());
+    }
+
+    /// A node is chosen.
+    pub(crate) fn chosen(&mut self) {
+        let passing = std::mem::take(&mut self.passing);
+        self.values.retain(|(id, _)| !passing.contains(id));
     }
 
     /// The value of a type.
@@ -67,6 +82,6 @@ impl CycleState {
 impl Clone for CycleState {
     fn clone(&self) -> Self {
         let values = self.values.iter().map(|(id, value)| (*id, (**value).boxed_clone()));
-        Self { values: values.collect() }
+        Self { values: values.collect(), passing: self.passing.clone() }
     }
 }

@@ -2,31 +2,50 @@
 //!
 //! <https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins>
 
+mod balanced_allocation;
 mod default_binder;
+mod default_preemption;
+mod image_locality;
+mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_resources_fit;
 mod node_unschedulable;
+mod node_volume_limits;
+mod pod_topology_spread;
 mod priority_sort;
 mod scheduling_gates;
 mod taint_toleration;
 #[cfg(test)]
 mod tests;
+mod volume_binding;
+mod volume_restrictions;
+mod volume_zone;
+mod volumes;
 
 use std::sync::Arc;
 
+pub use balanced_allocation::NodeResourcesBalancedAllocation;
 pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
+pub use image_locality::ImageLocality;
+pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources_fit::NodeResourcesFit;
 pub use node_unschedulable::NodeUnschedulable;
+pub use node_volume_limits::NodeVolumeLimits;
+pub use pod_topology_spread::PodTopologySpread;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
+pub use volume_binding::VolumeBinding;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
-use crate::framework::{MAX_NODE_SCORE, PluginFactory, plugin_fn};
+use crate::framework::{PluginFactory, plugin_fn};
 
 /// The factories of all stock plugins, in the order they run.
 #[must_use]
@@ -40,22 +59,22 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
         Arc::new(plugin_fn("NodeAffinity", |args, _| NodeAffinity::new(args))),
         Arc::new(plugin_fn("NodePorts", |_, _| Ok(NodePorts))),
         Arc::new(plugin_fn("NodeResourcesFit", |args, _| NodeResourcesFit::new(args))),
+        Arc::new(plugin_fn("VolumeRestrictions", |_, handle| Ok(VolumeRestrictions::new(handle)))),
+        Arc::new(plugin_fn("NodeVolumeLimits", |_, handle| Ok(NodeVolumeLimits::new(handle)))),
+        Arc::new(plugin_fn("VolumeBinding", VolumeBinding::new)),
+        Arc::new(plugin_fn("VolumeZone", |_, handle| Ok(VolumeZone::new(handle)))),
+        Arc::new(plugin_fn("PodTopologySpread", PodTopologySpread::new)),
+        Arc::new(plugin_fn("InterPodAffinity", InterPodAffinity::new)),
+        Arc::new(plugin_fn("NodeResourcesBalancedAllocation", |args, _| {
+            NodeResourcesBalancedAllocation::new(args)
+        })),
+        Arc::new(plugin_fn("ImageLocality", |_, _| Ok(ImageLocality::default()))),
+        Arc::new(plugin_fn("DefaultPreemption", DefaultPreemption::new)),
         Arc::new(plugin_fn("DefaultBinder", |_, handle| Ok(DefaultBinder::new(handle)))),
     ]
 }
 
-/// Brings scores of any size to the range from zero to [`MAX_NODE_SCORE`], in proportion to the
-/// highest; the other way round if fewer is better.
-pub(crate) fn normalize(scores: &mut [i64], reverse: bool) {
-    let highest = scores.iter().copied().max().unwrap_or_default();
-    for score in scores {
-        if highest == 0 {
-            *score = if reverse { MAX_NODE_SCORE } else { 0 };
-            continue;
-        }
-        *score = MAX_NODE_SCORE * *score / highest;
-        if reverse {
-            *score = MAX_NODE_SCORE - *score;
-        }
-    }
+/// Whether a plugin has the name of a stock one.
+pub(crate) fn is_stock(name: &str) -> bool {
+    stock().iter().any(|factory| factory.name() == name)
 }

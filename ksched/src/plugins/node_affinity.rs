@@ -8,16 +8,17 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Deserialize;
 
-use super::normalize;
 use crate::framework::{
     Action, Args, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, PreFilterPlugin, PreFilterResult, PreScorePlugin, QueueingHint, SchedulerPlugin,
-    ScorePlugin, Status,
+    Feasible, FilterPlugin, Normalization, PreFilterPlugin, PreFilterResult, PreScorePlugin,
+    QueueingHint, SchedulerPlugin, ScorePlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
 const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
 const NO_MATCH_ADDED: &str = "node(s) didn't match scheduler-enforced node affinity";
+
+const BY_HIGHEST: Normalization = Normalization::Highest { reverse: false };
 
 /// `nodeSelector`, required and preferred node affinity, by labels and by name.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/>
@@ -27,8 +28,12 @@ pub struct NodeAffinity {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Arguments {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
     added_affinity: Option<Affinity>,
 }
 
@@ -89,11 +94,13 @@ fn term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
         && fields.iter().all(|wanted| requirement(field(&wanted.key), wanted))
 }
 
-fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
+/// Whether one of a selector's terms means a node.
+pub(super) fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
     selector.node_selector_terms.iter().any(|each| term(each, node))
 }
 
-fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
+/// Whether a pod's node selector and required node affinity allow a node.
+pub(super) fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
     let labels = node.node().metadata.labels.as_ref();
     let has = |key: &String, value: &String| {
         labels.is_some_and(|labels| labels.get(key).is_some_and(|found| found == value))
@@ -141,6 +148,10 @@ impl FilterPlugin for NodeAffinity {
         }
         if matches(pod, node) { Status::success() } else { Status::unresolvable(NO_MATCH) }
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl NodeAffinity {
@@ -157,7 +168,13 @@ impl NodeAffinity {
 }
 
 impl PreScorePlugin for NodeAffinity {
-    fn pre_score(&self, _: &mut CycleState, pod: &PodInfo, _: &Snapshot, _: &[u32]) -> Status {
+    fn pre_score(
+        &self,
+        _: &mut CycleState,
+        pod: &PodInfo,
+        _: &Snapshot,
+        _: &Feasible<'_>,
+    ) -> Status {
         if self.preferred(pod).next().is_none() { Status::skip() } else { Status::success() }
     }
 }
@@ -169,8 +186,12 @@ impl ScorePlugin for NodeAffinity {
     }
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {
-        normalize(scores, false);
+        BY_HIGHEST.all(scores);
         Status::success()
+    }
+
+    fn keeps(&self) -> Option<Normalization> {
+        Some(BY_HIGHEST)
     }
 }
 

@@ -34,6 +34,10 @@ impl FilterPlugin for NodeName {
         }
         Status::unresolvable("node(s) didn't match the requested node name")
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl EnqueueExtensions for NodeName {

@@ -39,6 +39,10 @@ impl FilterPlugin for NodePorts {
         }
         Status::success()
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl EnqueueExtensions for NodePorts {

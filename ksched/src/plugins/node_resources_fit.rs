@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::framework::{
     Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
-    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, QueueingHint, SchedulerPlugin,
-    ScorePlugin, Status,
+    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, Normalization, QueueingHint,
+    SchedulerPlugin, ScorePlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
@@ -39,15 +39,19 @@ struct Weighted {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Arguments {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
     ignored_resources: Vec<String>,
     ignored_resource_groups: Vec<String>,
     scoring_strategy: ScoringStrategy,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct ScoringStrategy {
     r#type: Option<String>,
     resources: Vec<Weighted>,
@@ -250,6 +254,10 @@ impl FilterPlugin for NodeResourcesFit {
             if fits { Status::success() } else { self.missing(pod, nodes.node(at)) }
         });
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl ScorePlugin for NodeResourcesFit {
@@ -291,6 +299,10 @@ impl ScorePlugin for NodeResourcesFit {
             self.total(amounts.into_iter())
         });
         Ok(scores.collect())
+    }
+
+    fn keeps(&self) -> Option<Normalization> {
+        Some(Normalization::None)
     }
 }
 

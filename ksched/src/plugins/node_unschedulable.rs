@@ -47,6 +47,10 @@ impl FilterPlugin for NodeUnschedulable {
             self.filter(state, pod, nodes.node(at))
         });
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl EnqueueExtensions for NodeUnschedulable {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-use super::normalize;
 use crate::framework::{
     Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
-    ExtensionPoints, FilterPlugin, PreScorePlugin, SchedulerPlugin, ScorePlugin, Status,
+    ExtensionPoints, Feasible, FilterPlugin, Normalization, PreScorePlugin, SchedulerPlugin,
+    ScorePlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
 const PREFER: &str = "PreferNoSchedule";
+
+const BY_HIGHEST: Normalization = Normalization::Highest { reverse: true };
 
 /// Turns away nodes with `NoSchedule` and `NoExecute` taints the pod does not tolerate, and ranks
 /// the others by their `PreferNoSchedule` taints.
@@ -62,7 +64,8 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-fn untolerated<'a>(pod: &PodInfo, node: &'a NodeInfo) -> Option<&'a Taint> {
+/// The first taint of a node that keeps a pod away.
+pub(super) fn untolerated<'a>(pod: &PodInfo, node: &'a NodeInfo) -> Option<&'a Taint> {
     let hard = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
     node.taints().iter().filter(hard).find(|taint| {
         !pod.spec().tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
@@ -92,6 +95,10 @@ impl FilterPlugin for TaintToleration {
             self.filter(state, pod, nodes.node(at))
         });
     }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 impl PreScorePlugin for TaintToleration {
@@ -100,15 +107,13 @@ impl PreScorePlugin for TaintToleration {
         _: &mut CycleState,
         _: &PodInfo,
         nodes: &Snapshot,
-        feasible: &[u32],
+        _: &Feasible<'_>,
     ) -> Status {
-        let tainted = &nodes.columns().tainted;
-        let soft = |at: &u32| {
-            tainted[*at as usize]
-                && nodes.node(*at).taints().iter().any(|taint| taint.effect == PREFER)
-        };
-        // Without such a taint every node would score alike.
-        if feasible.iter().any(soft) { Status::success() } else { Status::skip() }
+        // Without any such taint every node would score alike.
+        match nodes.columns().softly_tainted() {
+            0 => Status::skip(),
+            _ => Status::success(),
+        }
     }
 }
 
@@ -122,8 +127,12 @@ impl ScorePlugin for TaintToleration {
     }
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {
-        normalize(scores, true);
+        BY_HIGHEST.all(scores);
         Status::success()
+    }
+
+    fn keeps(&self) -> Option<Normalization> {
+        Some(BY_HIGHEST)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::framework::{Framework, Happening};
 use crate::snapshot::PodInfo;
 use heap::Heap;
-pub use nominated::Nominator;
+pub use nominated::{Kept, Nominator};
 
 /// How long a pod waits after its first failed attempt.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
@@ -49,10 +49,9 @@ pub struct QueuedPod {
 
 impl QueuedPod {
     /// When it may be tried again: the initial backoff, doubled with each attempt.
-    fn ready_at(&self) -> Instant {
+    fn ready_at(&self, (initial, most): (Duration, Duration)) -> Instant {
         let Some(doublings) = self.attempts.checked_sub(1) else { return self.since };
-        let backoff = INITIAL_BACKOFF.saturating_mul(1_u32 << doublings.min(16)).min(MAX_BACKOFF);
-        self.since + backoff
+        self.since + initial.saturating_mul(1_u32 << doublings.min(16)).min(most)
     }
 }
 
@@ -74,6 +73,19 @@ struct Slot {
     place: Place,
     /// Tells apart what heap and lists hold of this pod now and held before.
     ticket: u64,
+    /// The group it waits in for events.
+    group: Option<GroupKey>,
+}
+
+/// Whom a waiting pod belongs to, and who turned it away.
+type GroupKey = (Arc<str>, BTreeSet<Arc<str>>);
+
+/// Pods that wait for the same events: an event that none of the plugins listens to is dealt with
+/// once for all of them.
+#[derive(Debug)]
+struct Group {
+    framework: Arc<Framework>,
+    pods: BTreeMap<u64, Arc<str>>,
 }
 
 /// How many pods wait where.
@@ -93,11 +105,17 @@ pub struct QueueLengths {
 }
 
 /// The queue. It never waits itself: whoever owns it asks for the next time anything is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SchedulingQueue {
+    /// The initial backoff and the longest.
+    waits: (Duration, Duration),
     slots: HashMap<Arc<str>, Slot>,
     active: Heap,
     backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// The same for pods whose last attempt ended in an error: they wait it out in any case.
+    error_backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// Pods in `parked` and `gated`, by who turned them away.
+    groups: BTreeMap<GroupKey, Group>,
     /// Unschedulable pods by ticket, the longest there first.
     parked: BTreeMap<u64, Arc<str>>,
     /// Pods that a PreEnqueue plugin keeps out, by ticket.
@@ -124,10 +142,45 @@ pub struct Popped {
     ticket: u64,
 }
 
+impl Default for SchedulingQueue {
+    fn default() -> Self {
+        Self::new(INITIAL_BACKOFF, MAX_BACKOFF)
+    }
+}
+
 impl SchedulingQueue {
+    /// An empty queue with these times of backoff: the first, and the longest.
+    #[must_use]
+    pub fn new(initial_backoff: Duration, max_backoff: Duration) -> Self {
+        Self {
+            waits: (initial_backoff, max_backoff),
+            slots: HashMap::default(),
+            active: Heap::default(),
+            backoff: BTreeMap::new(),
+            error_backoff: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            gated: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            events: VecDeque::new(),
+            tickets: 0,
+            event_number: 0,
+            forgotten: 0,
+            nominated: Nominator::default(),
+        }
+    }
+
     /// A pod without a node is new, or has changed.
     pub fn set(&mut self, pod: Arc<PodInfo>, framework: &Arc<Framework>, now: Instant) {
-        self.nominated.set(&pod, pod.nominated_node());
+        let before = self.slots.get(pod.uid()).map(|slot| slot.queued.pod.nominated_node().len());
+        let kept = self.nominated.node_of(pod.uid()).cloned();
+        match kept {
+            // It was nominated a moment ago, and the API does not know yet.
+            Some(node) if before == Some(0) && pod.nominated_node().is_empty() => {
+                self.nominated.set(&pod, &node);
+            }
+            _ => self.nominated.set(&pod, pod.nominated_node()),
+        }
         let Some(slot) = self.slots.get_mut(pod.uid()) else {
             let queued = QueuedPod {
                 pod,
@@ -138,7 +191,8 @@ impl SchedulingQueue {
             };
             self.tickets += 1;
             let (ticket, place) = (self.tickets, Place::Gated);
-            let slot = Slot { queued, framework: Arc::clone(framework), place, ticket };
+            let framework = Arc::clone(framework);
+            let slot = Slot { queued, framework, place, ticket, group: None };
             let uid = Arc::clone(slot.queued.pod.shared_uid());
             self.slots.insert(Arc::clone(&uid), slot);
             return self.enqueue(&uid, now, false);
@@ -167,7 +221,13 @@ impl SchedulingQueue {
     pub fn pop(&mut self, now: Instant) -> Option<Popped> {
         self.flush(now);
         loop {
-            let (uid, ticket) = self.active.pop()?;
+            let Some((uid, ticket)) = self.active.pop() else {
+                // With nothing else to do, a pod that something may have helped need not wait.
+                let (_, uid) = self.backoff.first_key_value()?;
+                let uid = Arc::clone(uid);
+                self.enqueue(&uid, now, false);
+                continue;
+            };
             let Some(slot) = self.slots.get_mut(&uid).filter(|slot| slot.ticket == ticket) else {
                 continue;
             };
@@ -236,18 +296,18 @@ impl SchedulingQueue {
                 self.forgotten = number;
             }
         }
-        let helped: Vec<Arc<str>> = self
-            .parked
-            .values()
-            .chain(self.gated.values())
-            .filter(|uid| {
+        let mut helped: Vec<Arc<str>> = Vec::new();
+        for ((_, plugins), group) in &self.groups {
+            if !group.framework.listens(plugins, happening) {
+                continue;
+            }
+            let may_help = |uid: &&Arc<str>| {
                 self.slots.get(*uid).is_some_and(|slot| {
-                    let queued = &slot.queued;
-                    slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
+                    group.framework.may_help(&slot.queued.pod, plugins, happening)
                 })
-            })
-            .cloned()
-            .collect();
+            };
+            helped.extend(group.pods.values().filter(may_help).cloned());
+        }
         for uid in helped {
             self.enqueue(&uid, now, true);
         }
@@ -271,7 +331,8 @@ impl SchedulingQueue {
     /// When anything becomes due by itself.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let backoff = self.backoff.keys().next().map(|(at, _)| *at);
+        let waits = [&self.backoff, &self.error_backoff];
+        let backoff = waits.iter().filter_map(|list| list.keys().next()).map(|(at, _)| *at).min();
         let parked = self.parked.values().next().and_then(|uid| self.slots.get(uid));
         let parked = parked.map(|slot| slot.queued.since + UNSCHEDULABLE_FLUSH);
         backoff.into_iter().chain(parked).min()
@@ -295,9 +356,12 @@ impl SchedulingQueue {
 
     /// Moves what is due.
     fn flush(&mut self, now: Instant) {
-        while let Some(((at, _), uid)) = self.backoff.first_key_value()
-            && *at <= now
-        {
+        loop {
+            let first = [&self.backoff, &self.error_backoff]
+                .into_iter()
+                .filter_map(|list| list.first_key_value())
+                .find(|((at, _), _)| *at <= now);
+            let Some((_, uid)) = first else { break };
             let uid = Arc::clone(uid);
             self.enqueue(&uid, now, true);
         }
@@ -317,7 +381,7 @@ impl SchedulingQueue {
     /// Puts a pod where it may be tried, unless a PreEnqueue plugin keeps it out.
     fn enqueue(&mut self, uid: &Arc<str>, now: Instant, wait: bool) {
         let Some(slot) = self.slots.get_mut(uid) else { return };
-        let ready = slot.queued.ready_at();
+        let ready = slot.queued.ready_at(self.waits);
         if let Some((plugin, _)) = slot.framework.gate(&slot.queued.pod) {
             slot.queued.rejected_by = [plugin].into();
             return self.park(uid, Place::Gated);
@@ -328,7 +392,9 @@ impl SchedulingQueue {
             let Some(slot) = self.slots.get_mut(uid) else { return };
             slot.ticket = self.tickets;
             slot.place = Place::Backoff(ready);
-            self.backoff.insert((ready, slot.ticket), Arc::clone(uid));
+            let error = slot.queued.rejected_by.is_empty();
+            let list = if error { &mut self.error_backoff } else { &mut self.backoff };
+            list.insert((ready, slot.ticket), Arc::clone(uid));
         } else {
             self.activate(uid);
         }
@@ -354,14 +420,33 @@ impl SchedulingQueue {
         (slot.ticket, slot.place) = (self.tickets, place);
         let list = if place == Place::Gated { &mut self.gated } else { &mut self.parked };
         list.insert(slot.ticket, Arc::clone(uid));
+        let key = (Arc::clone(&slot.framework.name), slot.queued.rejected_by.clone());
+        slot.group = Some(key.clone());
+        let framework = &slot.framework;
+        let group = self
+            .groups
+            .entry(key)
+            .or_insert_with(|| Group { framework: Arc::clone(framework), pods: BTreeMap::new() });
+        group.pods.insert(slot.ticket, Arc::clone(uid));
     }
 
     /// Takes a pod out of the list it is in. The heap finds out by the ticket.
     fn leave(&mut self, uid: &str) {
-        let Some(slot) = self.slots.get(uid) else { return };
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        if let Some(key) = slot.group.take()
+            && let Some(group) = self.groups.get_mut(&key)
+        {
+            group.pods.remove(&slot.ticket);
+            if group.pods.is_empty() {
+                self.groups.remove(&key);
+            }
+        }
         match slot.place {
             Place::Active => {}
-            Place::Backoff(at) => drop(self.backoff.remove(&(at, slot.ticket))),
+            Place::Backoff(at) => {
+                self.backoff.remove(&(at, slot.ticket));
+                self.error_backoff.remove(&(at, slot.ticket));
+            }
             Place::Unschedulable => drop(self.parked.remove(&slot.ticket)),
             Place::Gated => drop(self.gated.remove(&slot.ticket)),
             Place::InFlight(_) => drop(self.in_flight.remove(&slot.ticket)),

@@ -60,8 +60,11 @@ async fn an_event_that_may_help_requeues_after_the_backoff_and_no_other_does() {
     queue.happened(&node_comes("2"), now);
     assert_eq!((queue.lengths().unschedulable, queue.lengths().backoff), (0, 1));
     assert_eq!(queue.next_due(), Some(now + SECOND));
+    // Whoever else can be tried goes first; with nobody there it need not wait.
+    queue.set(info(pod("q")), &framework, now);
+    assert_eq!(popped(&mut queue, now).as_deref(), Some("q"));
+    assert_eq!(popped(&mut queue, now).as_deref(), Some("p"));
     assert_eq!(popped(&mut queue, now), None);
-    assert_eq!(popped(&mut queue, now + SECOND).as_deref(), Some("p"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,10 +158,12 @@ async fn any_sequence_keeps_each_pod_in_one_place() {
         }
         let lengths = queue.lengths();
         assert_eq!(
-            (queue.backoff.len(), queue.parked.len()),
+            (queue.backoff.len() + queue.error_backoff.len(), queue.parked.len()),
             (lengths.backoff, lengths.unschedulable)
         );
         assert_eq!(queue.in_flight.len(), lengths.in_flight);
+        let grouped: usize = queue.groups.values().map(|group| group.pods.len()).sum();
+        assert_eq!(grouped, lengths.unschedulable + lengths.gated);
         assert_eq!(queue.slots.len(), alive.len());
     }
     // In the end each pod is tried.

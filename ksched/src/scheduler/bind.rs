@@ -30,7 +30,7 @@ const TRUTH_BACKOFF: BackoffPolicy =
 pub(super) struct Assumed {
     shared: Arc<Shared>,
     popped: Popped,
-    node: String,
+    node: Arc<str>,
     state: CycleState,
 }
 
@@ -109,8 +109,10 @@ impl Assumed {
     fn bound(self) {
         let pod = &self.popped.pod;
         self.shared.state.lock().queue.done(&self.popped);
-        let message = format!("Successfully assigned {} to {}", pod.key(), self.node);
-        self.shared.recorder.normal(&reference_to(&**pod.pod()), "Scheduled", message);
+        if self.shared.tells_of_success() {
+            let message = format!("Successfully assigned {} to {}", pod.key(), self.node);
+            self.shared.recorder.normal(&reference_to(&**pod.pod()), "Scheduled", message);
+        }
         self.popped.framework.post_bind(&self.state, pod, &self.node);
     }
 
@@ -128,7 +130,7 @@ impl Assumed {
                     return match found.node_name() {
                         _ if found.uid() != pod.uid() => Truth::GoneOrElsewhere,
                         "" => Truth::Unbound,
-                        node if node == self.node => Truth::Bound,
+                        node if node == &*self.node => Truth::Bound,
                         _ => Truth::GoneOrElsewhere,
                     };
                 }
@@ -161,7 +163,7 @@ impl Assumed {
         self.shared.more.notify_one();
         let mut diagnosis = Diagnosis { nodes: 1, ..Diagnosis::default() };
         let (message, rejected_by) = if status.is_rejected() {
-            diagnosis.rejected.push((0, Arc::clone(plugin), status.clone()));
+            diagnosis.rejected.push(0, plugin, status.clone());
             (diagnosis.message(), [Arc::clone(plugin)].into())
         } else {
             (status.message(), BTreeSet::new())
@@ -251,6 +253,10 @@ impl Failure {
                 && known.message.as_deref() == Some(message)
         };
         let nominated = self.nominated.as_deref().filter(|node| *node != pod.nominated_node());
+        let nominated = nominated.map(|node| match node {
+            "" => serde_json::Value::Null,
+            node => node.into(),
+        });
         if known.is_some_and(same) && nominated.is_none() {
             return;
         }
@@ -264,7 +270,7 @@ impl Failure {
         let mut patch = json!({"metadata": {"uid": pod.pod().metadata.uid},
             "status": {"conditions": [condition]}});
         if let Some(node) = nominated {
-            patch["status"]["nominatedNodeName"] = node.into();
+            patch["status"]["nominatedNodeName"] = node;
         }
         let api: Api<Pod> = Api::namespaced(Arc::clone(&self.shared.client), pod.namespace());
         let patch = Patch::Strategic(patch.to_string().into());

@@ -1,26 +1,28 @@
 //! The scheduling cycle: from a pod and a snapshot to a node, or to the reasons why there is none.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kcore::random::Random;
 
+use super::engine::{Asked, Engine, Entry};
+use super::explain::Explanation;
 use crate::framework::{
-    Candidates, Code, CycleState, Diagnosis, Effect, Framework, MAX_NODE_SCORE, MIN_NODE_SCORE,
-    Status,
+    Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
+    MIN_NODE_SCORE, Rejections, Status,
 };
-use crate::queue::Nominator;
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
-
-/// Nodes that are kept for pods of at least the priority of the one to schedule.
-pub type Kept = Vec<(u32, Vec<Arc<PodInfo>>)>;
+pub use crate::queue::Kept;
+use crate::snapshot::{PodInfo, Snapshot};
 
 /// A node was found.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Placement {
     /// The node.
-    pub node: String,
+    pub node: Arc<str>,
+    /// Where it is in the snapshot.
+    pub position: u32,
     /// What the plugins noted.
     pub state: CycleState,
     /// How many nodes could have taken the pod.
@@ -64,19 +66,6 @@ impl Unplaced {
     }
 }
 
-/// The nodes that are kept for others of at least this pod's priority.
-#[must_use]
-pub fn kept(nominated: &Nominator, snapshot: &Snapshot, pod: &PodInfo) -> Kept {
-    let others = nominated.nodes().filter_map(|(node, pods)| {
-        let ahead =
-            |other: &&Arc<PodInfo>| other.uid() != pod.uid() && other.priority() >= pod.priority();
-        let pods: Vec<Arc<PodInfo>> = pods.iter().filter(ahead).cloned().collect();
-        let at = snapshot.position(node)?;
-        (!pods.is_empty()).then_some((at, pods))
-    });
-    others.collect()
-}
-
 /// Chooses a node: filters and scores every node of the snapshot. Pure but for the draw among
 /// the best.
 ///
@@ -89,21 +78,30 @@ pub fn schedule(
     pod: &PodInfo,
     random: &Random,
 ) -> Result<Placement, Box<Unplaced>> {
-    let mut cycle =
-        Cycle { framework, snapshot, pod, state: CycleState::default(), skipped: BTreeSet::new() };
-    let feasible = match cycle.filter(kept) {
-        Ok(feasible) => feasible,
-        Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
-        Err(Stop::Unschedulable(diagnosis)) => return Err(cycle.post_filter(*diagnosis)),
+    Cycle::new(framework, snapshot, pod).run(None, kept, random)
+}
+
+/// The same, with what an engine remembers of pods like this one. The answer is the same.
+///
+/// # Errors
+/// Why there is no node.
+pub fn schedule_with(
+    engine: &mut Engine,
+    framework: &Framework,
+    snapshot: &Snapshot,
+    kept: &Kept,
+    pod: &PodInfo,
+    random: &Random,
+) -> Result<Placement, Box<Unplaced>> {
+    // The signature leaves the node's name out.
+    let signature = pod.template().signature().filter(|_| pod.node_name().is_empty());
+    let known = signature.and_then(|signature| Some((signature, engine.take(signature)?)));
+    let Some((signature, mut entry)) = known else {
+        return schedule(framework, snapshot, kept, pod, random);
     };
-    let scores = if feasible.len() == 1 {
-        vec![0]
-    } else {
-        cycle.score(&feasible).map_err(Unplaced::error)?
-    };
-    let (at, score) = best(&scores, random);
-    let node = snapshot.node(feasible[at]).name().to_owned();
-    Ok(Placement { node, state: cycle.state, feasible: feasible.len(), score })
+    let outcome = Cycle::new(framework, snapshot, pod).run(Some(&mut entry), kept, random);
+    engine.put(signature, entry);
+    outcome
 }
 
 /// One of the highest scores, each as likely as the other, with one draw.
@@ -130,18 +128,148 @@ impl From<Status> for Stop {
     }
 }
 
-struct Cycle<'a> {
+pub(super) struct Cycle<'a> {
     framework: &'a Framework,
     snapshot: &'a Snapshot,
     pod: &'a PodInfo,
     state: CycleState,
     /// The plugins whose PreFilter had nothing to say.
     skipped: BTreeSet<Arc<str>>,
+    /// The nodes that were turned away while others were not.
+    turned_away: Cell<Rejections>,
 }
 
-impl Cycle<'_> {
+/// The only nodes that can be meant, and which plugins say so.
+type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
+
+/// The nodes that can take the pod.
+enum Found {
+    /// All that the entry has.
+    Kept,
+    /// These.
+    List(Vec<u32>),
+}
+
+impl<'a> Cycle<'a> {
+    pub(super) fn new(framework: &'a Framework, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Self {
+        let (state, skipped) = (CycleState::default(), BTreeSet::new());
+        Self { framework, snapshot, pod, state, skipped, turned_away: Cell::default() }
+    }
+
+    /// What is said of every node, and the scores of those that could take the pod.
+    pub(super) fn explain(mut self, kept: &Kept) -> Result<Explanation, Status> {
+        let mut explanation = Explanation::new(self.snapshot);
+        let list = match self.filter(None, kept) {
+            Ok(Found::List(list)) => list,
+            Ok(Found::Kept) => Vec::new(),
+            Err(Stop::Error(status)) => return Err(status),
+            Err(Stop::Unschedulable(diagnosis)) => {
+                explanation.rejected(&diagnosis);
+                return Ok(explanation);
+            }
+        };
+        explanation
+            .rejected(&Diagnosis { rejected: self.turned_away.take(), ..Diagnosis::default() });
+        let positions = || list.clone();
+        let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
+        let (_, asked) = self.scorers(&skipped, false);
+        for at in asked {
+            let (plugged, weight) = &self.framework.points.score[at];
+            let mut scores = vec![0; list.len()];
+            self.score(&list, &[at], &mut scores)?;
+            for (at, score) in list.iter().zip(scores) {
+                explanation.scored(*at, &plugged.name, score / weight, *weight);
+            }
+        }
+        Ok(explanation)
+    }
+
+    fn run(
+        mut self,
+        mut entry: Option<&mut Entry>,
+        kept: &Kept,
+        random: &Random,
+    ) -> Result<Placement, Box<Unplaced>> {
+        match self.nominated(kept) {
+            Ok(None) => {}
+            Ok(Some(at)) => {
+                self.state.chosen();
+                let node = self.snapshot.node(at).shared_name();
+                let (state, score) = (self.state, 0);
+                return Ok(Placement { node, position: at, state, feasible: 1, score });
+            }
+            Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
+            Err(Stop::Unschedulable(_)) => {}
+        }
+        (self.state, self.skipped) = (CycleState::default(), BTreeSet::new());
+        let found = match self.filter(entry.as_deref_mut(), kept) {
+            Ok(found) => found,
+            Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
+            Err(Stop::Unschedulable(diagnosis)) => return Err(self.post_filter(*diagnosis, kept)),
+        };
+        let (at, score, feasible) = self.choose(entry, &found, random).map_err(Unplaced::error)?;
+        self.state.chosen();
+        let node = self.snapshot.node(at).shared_name();
+        Ok(Placement { node, position: at, state: self.state, feasible, score })
+    }
+
+    /// The best of the feasible nodes, its score, and how many there were.
+    fn choose(
+        &mut self,
+        entry: Option<&mut Entry>,
+        found: &Found,
+        random: &Random,
+    ) -> Result<(u32, i64, usize), Status> {
+        let (len, only) = match (found, &entry) {
+            (Found::List(list), _) => (list.len(), list.first().copied()),
+            (Found::Kept, Some(entry)) => (entry.feasible(), None),
+            (Found::Kept, None) => (0, None),
+        };
+        if let Some(only) = only.filter(|_| len == 1) {
+            return Ok((only, 0, 1));
+        }
+        let positions = || match (found, &entry) {
+            (Found::List(list), _) => list.clone(),
+            (Found::Kept, Some(entry)) => entry.positions(),
+            (Found::Kept, None) => Vec::new(),
+        };
+        let feasible = Feasible::new(len, &positions);
+        let skipped = self.pre_score(&feasible)?;
+        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
+        if asking.is_empty()
+            && matches!(found, Found::Kept)
+            && let Some(entry) = entry
+        {
+            entry.score(self.asked(), &self.state, &keeping)?;
+            let (at, score) = entry.draw(|below| random.below(below)).unwrap_or_default();
+            // A choice of one is none.
+            return Ok((at, if len == 1 { 0 } else { score }, len));
+        }
+        let list = match found {
+            Found::List(list) => list.clone(),
+            Found::Kept => feasible.positions().to_vec(),
+        };
+        if let [only] = list.as_slice() {
+            return Ok((*only, 0, 1));
+        }
+        let mut total = match entry {
+            Some(entry) => {
+                entry.score(self.asked(), &self.state, &keeping)?;
+                entry.totals(&list)
+            }
+            None => vec![0; list.len()],
+        };
+        self.score(&list, &asking, &mut total)?;
+        let (at, score) = best(&total, random);
+        Ok((list[at], score, list.len()))
+    }
+
+    fn asked(&self) -> Asked<'a> {
+        Asked { framework: self.framework, nodes: self.snapshot, pod: self.pod }
+    }
+
     /// The nodes that can take the pod: at least one.
-    fn filter(&mut self, kept: &Kept) -> Result<Vec<u32>, Stop> {
+    fn filter(&mut self, mut entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -149,51 +277,76 @@ impl Cycle<'_> {
             return Err(Stop::Unschedulable(Box::new(diagnosis)));
         }
         let narrowed = self.pre_filter(&mut diagnosis)?;
-        let mut candidates = match &narrowed {
-            None => Candidates::all(self.snapshot.len()),
-            Some((nodes, _)) => {
-                let mut at: Vec<u32> =
-                    nodes.iter().filter_map(|node| self.snapshot.position(node)).collect();
-                at.sort_unstable();
-                Candidates::of(at)
+        let active: Vec<usize> = (0..self.framework.points.filter.len())
+            .filter(|at| !self.skipped.contains(&self.framework.points.filter[*at].name))
+            .collect();
+        let (mut candidates, rest) = match (&narrowed, entry.as_deref_mut()) {
+            (None, Some(entry)) => {
+                let keeps = |at: &&usize| self.framework.points.filter[**at].plugin.keeps();
+                let keeping: Vec<usize> = active.iter().take_while(keeps).copied().collect();
+                entry.filter(self.asked(), &self.state, &keeping)?;
+                let rest = active[keeping.len()..].to_vec();
+                let spared = || !kept.positions(self.pod).any(|at| entry.passed(at));
+                if rest.is_empty() && entry.feasible() > 0 && spared() {
+                    return Ok(Found::Kept);
+                }
+                (Candidates::begun(entry.positions(), entry.rejections()), rest)
             }
+            (None, None) => (Candidates::all(self.snapshot.len()), active),
+            (Some((nodes, _)), _) => (self.named(nodes), active),
         };
-        for plugged in &self.framework.points.filter {
-            if self.skipped.contains(&plugged.name) || candidates.feasible().is_empty() {
-                continue;
-            }
-            candidates.begin(&plugged.name);
-            self.framework.guard(&plugged.name, self.pod, || {
-                let (state, pod) = (&self.state, self.pod);
-                plugged.plugin.filter_nodes(state, pod, self.snapshot, &mut candidates);
-                Ok(())
-            })?;
-            if let Some(status) = candidates.failed() {
-                return Err(self.failed(&plugged.name, &status).into());
-            }
+        let entry = entry.filter(|_| rest.is_empty() && narrowed.is_none());
+        for at in rest {
+            self.ask(at, &mut candidates)?;
         }
-        self.filter_kept(kept, &mut candidates)?;
+        self.filter_kept(kept, &mut candidates, entry)?;
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
-            return Ok(feasible);
+            self.turned_away.set(rejected);
+            return Ok(Found::List(feasible));
         }
         diagnosis.rejected = rejected;
         if let Some((nodes, plugins)) = narrowed {
             self.rest(&nodes, &plugins, &mut diagnosis);
         }
-        for (at, plugin, status) in std::mem::take(&mut diagnosis.rejected) {
-            diagnosis.blame(&plugin, status.code());
-            diagnosis.rejected.push((at, plugin, status));
+        let blamed: Vec<(Arc<str>, Code)> = diagnosis
+            .rejected
+            .kinds()
+            .map(|(plugin, status, _)| (Arc::clone(plugin), status.code()))
+            .collect();
+        for (plugin, code) in blamed {
+            diagnosis.blame(&plugin, code);
         }
+        diagnosis.rejected.sort();
         Err(Stop::Unschedulable(Box::new(diagnosis)))
     }
 
-    /// What PreFilter plugins say, and the nodes that they narrow the choice to.
-    #[allow(clippy::type_complexity, reason = "nodes and plugins, read once by the caller")]
-    fn pre_filter(
-        &mut self,
-        diagnosis: &mut Diagnosis,
-    ) -> Result<Option<(BTreeSet<String>, BTreeSet<Arc<str>>)>, Stop> {
+    /// The nodes of these names.
+    fn named(&self, names: &BTreeSet<String>) -> Candidates {
+        let positions = names.iter().filter_map(|node| self.snapshot.position(node));
+        let mut positions: Vec<u32> = positions.collect();
+        positions.sort_unstable();
+        Candidates::of(positions)
+    }
+
+    /// Asks one filter about all candidates.
+    fn ask(&self, at: usize, candidates: &mut Candidates) -> Result<(), Stop> {
+        let plugged = &self.framework.points.filter[at];
+        if candidates.feasible().is_empty() {
+            return Ok(());
+        }
+        candidates.begin(&plugged.name);
+        self.framework.guard(&plugged.name, self.pod, || {
+            plugged.plugin.filter_nodes(&self.state, self.pod, self.snapshot, candidates);
+            Ok(())
+        })?;
+        match candidates.failed() {
+            Some(status) => Err(self.failed(&plugged.name, &status).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn pre_filter(&mut self, diagnosis: &mut Diagnosis) -> Result<Option<Narrowed>, Stop> {
         let mut narrowed: Option<(BTreeSet<String>, BTreeSet<Arc<str>>)> = None;
         for plugged in &self.framework.points.pre_filter {
             let (state, name) = (&mut self.state, &plugged.name);
@@ -233,78 +386,86 @@ impl Cycle<'_> {
         let Some(first) = plugins.first() else { return };
         for (at, _) in others.filter(|(_, node)| !nodes.contains(node.name())) {
             let at = u32::try_from(at).unwrap_or(u32::MAX);
-            diagnosis.rejected.push((at, Arc::clone(first), status.clone()));
+            diagnosis.rejected.push(at, first, status.clone());
         }
         for plugin in plugins {
             diagnosis.blame(plugin, Code::UnschedulableAndUnresolvable);
         }
     }
 
-    /// A node that is kept for others must take this pod also with them.
-    fn filter_kept(&self, kept: &Kept, candidates: &mut Candidates) -> Result<(), Stop> {
-        for (at, others) in kept {
-            if candidates.feasible().binary_search(at).is_err() {
-                continue;
-            }
-            let mut state = self.state.clone();
-            let mut node = self.snapshot.node(*at).clone();
-            for other in others {
-                node.add_pod(Arc::clone(other));
-                self.extend(&mut state, other, &node)?;
-            }
-            for plugged in &self.framework.points.filter {
-                if self.skipped.contains(&plugged.name) {
-                    continue;
-                }
-                let status = self.framework.guard(&plugged.name, self.pod, || {
-                    Ok(plugged.plugin.filter(&state, self.pod, &node))
-                })?;
-                candidates.begin(&plugged.name);
-                candidates.retain(
-                    |each| {
-                        if each == *at { status.clone() } else { Status::success() }
-                    },
-                );
-                if let Some(status) = candidates.failed() {
-                    return Err(self.failed(&plugged.name, &status).into());
-                }
-                if !status.is_success() {
-                    break;
-                }
-            }
+    /// A node that is kept for others must take this pod also with them. What an entry remembers
+    /// holds as long as its filters are all there are.
+    fn filter_kept(
+        &self,
+        kept: &Kept,
+        candidates: &mut Candidates,
+        mut entry: Option<&mut Entry>,
+    ) -> Result<(), Stop> {
+        if candidates.feasible().is_empty() {
+            return Ok(());
         }
+        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+        let mut rejected = Vec::new();
+        for at in kept.positions(self.pod).filter(|at| candidates.has(*at)) {
+            let others = kept.at(at, self.pod);
+            let known = entry.as_ref().and_then(|entry| entry.crowded(at, &others));
+            let answer = known.unwrap_or_else(|| {
+                let answer = filters.with(&self.state, self.snapshot.node(at), &others);
+                if let Some(entry) = &mut entry {
+                    entry.set_crowded(at, &others, &answer);
+                }
+                answer
+            });
+            let Err((plugin, status)) = answer else { continue };
+            if !status.is_rejected() {
+                return Err(self.failed(&plugin, &status).into());
+            }
+            rejected.push((at, plugin, status));
+        }
+        candidates.reject(rejected);
         Ok(())
     }
 
-    fn extend(&self, state: &mut CycleState, other: &PodInfo, node: &NodeInfo) -> Result<(), Stop> {
-        for plugged in &self.framework.points.pre_filter {
-            let Some(extensions) = plugged.plugin.extensions() else { continue };
-            if self.skipped.contains(&plugged.name) {
-                continue;
+    /// The node that others made room on for this pod, if it fits there by now: there is no need
+    /// to look at others, and it would be a pity to.
+    fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
+        let Some(own) = kept.own().filter(|own| (*own as usize) < self.snapshot.len()) else {
+            return Ok(None);
+        };
+        let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
+        match self.pre_filter(&mut diagnosis) {
+            Ok(narrowed) => {
+                let name = self.snapshot.node(own).name();
+                if narrowed.is_some_and(|(nodes, _)| !nodes.contains(name)) {
+                    return Ok(None);
+                }
             }
-            let status = self.framework.guard(&plugged.name, self.pod, || {
-                Ok(extensions.add_pod(state, self.pod, other, node))
-            })?;
-            if !status.is_success() {
-                return Err(self.failed(&plugged.name, &status).into());
-            }
+            Err(Stop::Unschedulable(_)) => return Ok(None),
+            Err(error) => return Err(error),
         }
-        Ok(())
+        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+        let others = kept.at(own, self.pod);
+        let fits = filters.fits(&self.state, self.snapshot.node(own), &others).is_success();
+        Ok(fits.then_some(own))
     }
 
-    fn post_filter(&self, mut diagnosis: Diagnosis) -> Box<Unplaced> {
+    fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {
         let mut unplaced = Unplaced::error(Status::unschedulable(""));
         let mut messages = Vec::new();
+        let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
         for plugged in &self.framework.points.post_filter {
             let found = self.framework.guard(&plugged.name, self.pod, || {
-                Ok(plugged.plugin.post_filter(&self.state, self.pod, self.snapshot, &diagnosis))
+                let (state, nodes) = (&self.state, self.snapshot);
+                Ok(plugged.plugin.post_filter(state, self.pod, nodes, &diagnosis, &filters))
             });
             let found = match found {
                 Ok(found) => found,
                 Err(status) => return Unplaced::error(status),
             };
-            if found.status.is_success() {
+            if found.nominated_node.is_some() {
                 unplaced.nominated = found.nominated_node;
+            }
+            if found.status.is_success() {
                 unplaced.effect = found.effect;
                 break;
             }
@@ -319,8 +480,8 @@ impl Cycle<'_> {
         unplaced
     }
 
-    /// The weighted scores of the feasible nodes.
-    fn score(&mut self, feasible: &[u32]) -> Result<Vec<i64>, Status> {
+    /// Asks PreScore; the plugins that have nothing to say.
+    fn pre_score(&mut self, feasible: &Feasible<'_>) -> Result<BTreeSet<Arc<str>>, Status> {
         let mut skipped: BTreeSet<Arc<str>> = BTreeSet::new();
         for plugged in &self.framework.points.pre_score {
             let (state, name) = (&mut self.state, &plugged.name);
@@ -333,12 +494,21 @@ impl Cycle<'_> {
                 return Err(self.failed(name, &status));
             }
         }
-        let mut total = vec![0_i64; feasible.len()];
-        for (plugged, weight) in &self.framework.points.score {
+        Ok(skipped)
+    }
+
+    /// The numbers of the scorers whose scores the entry has, and of those to ask.
+    fn scorers(&self, skipped: &BTreeSet<Arc<str>>, entry: bool) -> (Vec<usize>, Vec<usize>) {
+        let all = &self.framework.points.score;
+        let active = (0..all.len()).filter(|at| !skipped.contains(&all[*at].0.name));
+        active.partition(|at| entry && all[*at].0.plugin.keeps().is_some())
+    }
+
+    /// Adds the weighted scores of these scorers.
+    fn score(&self, feasible: &[u32], asked: &[usize], total: &mut [i64]) -> Result<(), Status> {
+        for at in asked {
+            let (plugged, weight) = &self.framework.points.score[*at];
             let name = &plugged.name;
-            if skipped.contains(name) {
-                continue;
-            }
             let scores = self.framework.guard(name, self.pod, || {
                 let (state, plugin) = (&self.state, &plugged.plugin);
                 let scored = plugin.score_nodes(state, self.pod, self.snapshot, feasible);
@@ -351,7 +521,7 @@ impl Cycle<'_> {
                 *sum += score * weight;
             }
         }
-        Ok(total)
+        Ok(())
     }
 
     fn check(&self, plugin: &str, scores: &[i64], expected: usize) -> Result<(), Status> {
@@ -363,11 +533,7 @@ impl Cycle<'_> {
         let Some(score) = scores.iter().find(|score| !range.contains(score)) else {
             return Ok(());
         };
-        let what = format!(
-            "returns an invalid score {score}, it should in the range of \
-             [{MIN_NODE_SCORE}, {MAX_NODE_SCORE}] after normalizing"
-        );
-        Err(self.framework.fault(plugin, self.pod, &what))
+        Err(self.framework.invalid_score(plugin, self.pod, *score))
     }
 
     /// An error that a plugin returned, with its name. A rejection where none is due is one too.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kcore::informer::Change;
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use kcore::informer::{Change, Informers, Registration};
+use kcore::kind::Kind;
 use tokio::time::Instant;
 
 use super::shared::Shared;
@@ -72,7 +74,7 @@ fn node_changes(old: &Node, new: &Node) -> Action {
 pub(super) fn on_pod(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Pod>>) + Send + Sync + 'static {
     let shared = Arc::clone(shared);
     move |change| {
-        let pod = Arc::new(PodInfo::new(Arc::clone(change.latest())));
+        let pod = shared.read(Arc::clone(change.latest()));
         if change.is_deleted() || is_over(pod.pod()) {
             gone(&shared, &change, &pod);
         } else if !pod.node_name().is_empty() {
@@ -82,6 +84,50 @@ pub(super) fn on_pod(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Pod>>) + Send +
         }
         shared.more.notify_one();
     }
+}
+
+/// Follows a kind that only decides whether waiting pods are tried again.
+fn on_other<K: Kind>(
+    shared: &Arc<Shared>,
+    resource: EventResource,
+    wrap: fn(Arc<K>) -> EventObject,
+) -> impl Fn(Change<Arc<K>>) + Send + Sync + 'static {
+    let shared = Arc::clone(shared);
+    move |change| {
+        let action = match &change {
+            Change::Added(_) => Action::ADD,
+            Change::Deleted(_) => Action::DELETE,
+            Change::Updated { .. } => Action::UPDATE,
+        };
+        let event = Happening {
+            event: ClusterEvent::new(resource, action),
+            old: change.before().cloned().map(wrap),
+            new: change.after().cloned().map(wrap),
+        };
+        shared.state.lock().queue.happened(&event, Instant::now());
+        shared.more.notify_one();
+    }
+}
+
+/// Follows what else the plugins have registered for.
+pub(super) fn on_others(shared: &Arc<Shared>, informers: &Informers) -> Vec<Registration> {
+    let mut registrations = Vec::new();
+    macro_rules! follow {
+        ($($kind:ident => $resource:ident),*) => {$(
+            if shared.listens_to(EventResource::$resource) {
+                let handler = on_other(shared, EventResource::$resource, EventObject::$resource);
+                registrations.push(informers.of::<$kind>().on_change(handler));
+            }
+        )*};
+    }
+    follow!(
+        Namespace => Namespace,
+        PersistentVolume => PersistentVolume,
+        PersistentVolumeClaim => PersistentVolumeClaim,
+        StorageClass => StorageClass,
+        CSINode => CsiNode
+    );
+    registrations
 }
 
 fn is_over(pod: &Pod) -> bool {

@@ -2,15 +2,20 @@
 
 mod bind;
 pub mod cycle;
+pub mod engine;
+pub mod explain;
 mod handlers;
+mod metrics;
 mod shared;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kcore::client::DynClient;
+use kcore::collections::HashMap;
 use kcore::component::{self, Component, Context};
 use kcore::event::{EventRecorder, Source};
 use kcore::informer::Informers;
@@ -19,10 +24,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::config::SchedulerConfig;
 use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
+use crate::queue::{INITIAL_BACKOFF, Kept, MAX_BACKOFF, SchedulingQueue};
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
+use engine::Engine;
+pub use metrics::Metrics;
 use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
@@ -46,13 +55,36 @@ pub struct Scheduler {
     client: DynClient,
     factories: Vec<Arc<dyn PluginFactory>>,
     profiles: Vec<Profile>,
+    metrics: Arc<Metrics>,
+    backoff: (Duration, Duration),
 }
 
 impl Scheduler {
     /// A scheduler with the stock plugins, for pods that name no other one.
     #[must_use]
     pub fn new(client: impl kcore::client::Client) -> Self {
-        Self { client: Arc::new(client), factories: plugins::stock(), profiles: Vec::new() }
+        Self {
+            client: Arc::new(client),
+            factories: plugins::stock(),
+            profiles: Vec::new(),
+            metrics: Arc::default(),
+            backoff: (INITIAL_BACKOFF, MAX_BACKOFF),
+        }
+    }
+
+    /// Takes profiles and times from a configuration file, in place of those it has. As upstream
+    /// does it, plugins that are not stock ones then run only in profiles that enable them.
+    #[must_use]
+    pub fn config(mut self, config: &SchedulerConfig) -> Self {
+        self.profiles = config.profiles().to_vec();
+        self.backoff = (config.initial_backoff(), config.max_backoff());
+        self
+    }
+
+    /// What it has done, all runs of it and its clones together.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Adds a plugin, which every profile runs that does not disable it. One by the name of a
@@ -80,6 +112,22 @@ impl Scheduler {
     /// # Errors
     /// Whatever is wrong with the configuration.
     pub fn build(&self, ctx: &Context) -> Result<Vec<Arc<Framework>>, Error> {
+        let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
+        self.frameworks(ctx, &informers, &self.recorder(ctx))
+    }
+
+    fn recorder(&self, ctx: &Context) -> EventRecorder {
+        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
+        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
+        EventRecorder::new(Arc::clone(&self.client), source, clock, random)
+    }
+
+    fn frameworks(
+        &self,
+        ctx: &Context,
+        informers: &Informers,
+        recorder: &EventRecorder,
+    ) -> Result<Vec<Arc<Framework>>, Error> {
         let default = [Profile::default()];
         let profiles = if self.profiles.is_empty() { &default[..] } else { &self.profiles };
         let waiting = WaitingPods::default();
@@ -94,6 +142,8 @@ impl Scheduler {
                 clock: ctx.clock().clone(),
                 random: ctx.random().fork(),
                 waiting: waiting.clone(),
+                informers: informers.clone(),
+                recorder: recorder.clone(),
             };
             let framework = Framework::new(profile, &self.factories, handle)?;
             let sort = |framework: &Framework| {
@@ -127,17 +177,18 @@ impl Component for Scheduler {
 
     async fn run(&self, ctx: Context) -> component::Result {
         ctx.health().not_ready("caches are not synced");
-        let frameworks = self.build(&ctx)?;
-        let source = Source { component: "default-scheduler".to_owned(), ..Source::default() };
-        let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let recorder = EventRecorder::new(Arc::clone(&self.client), source, clock, random);
+        let recorder = self.recorder(&ctx);
         let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
-        let shared = Arc::new(Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx));
+        let frameworks = self.frameworks(&ctx, &informers, &recorder)?;
+        let shared = Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx);
+        shared.state.lock().queue = SchedulingQueue::new(self.backoff.0, self.backoff.1);
+        let shared = Arc::new(shared);
         // Pods before nodes or nodes before pods: the cache takes either.
         let nodes = informers.of::<Node>();
         let pods = informers.of::<Pod>();
         let _nodes = nodes.on_change(handlers::on_node(&shared));
         let _pods = pods.on_change(handlers::on_pod(&shared));
+        let _others = handlers::on_others(&shared, &informers);
         // Dropped at the end of the run, in whatever way it ends: nothing works on.
         let mut tasks = JoinSet::new();
         let stop = ctx.stop().child();
@@ -152,7 +203,7 @@ impl Component for Scheduler {
         let outcome = kcore::select! {
             () = stop.stopped() => Ok(()),
             Some(Err(error)) = tasks.join_next() => Err(error.into()),
-            () = schedule(&shared, &ctx) => Ok(()),
+            () = schedule(&shared, &ctx, &self.metrics) => Ok(()),
         };
         if outcome.is_ok() {
             stop.stop();
@@ -163,8 +214,10 @@ impl Component for Scheduler {
 }
 
 /// Tries one pod after the other, for ever.
-async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
+async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
     let mut snapshot = Snapshot::default();
+    let mut kept = Kept::new();
+    let mut engines: HashMap<Arc<str>, Engine> = HashMap::default();
     let mut writes = JoinSet::new();
     let slots = Arc::new(Semaphore::new(MAX_WRITES));
     let random = ctx.random().fork();
@@ -172,17 +225,23 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context) {
         while writes.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let popped = shared.next().await;
+        let began = Instant::now();
         let outcome = {
             let mut state = shared.state.lock();
             state.cache.update(&mut snapshot);
-            let nominated = cycle::kept(&state.queue.nominated, &snapshot, &popped.pod);
+            state.queue.nominated.copy_to(&mut kept, &snapshot);
+            let own = state.queue.nominated.node_of(popped.pod.uid());
+            kept.set_own(own.and_then(|node| snapshot.position(node)));
             drop(state);
-            cycle::schedule(&popped.framework, &snapshot, &nominated, &popped.pod, &random)
+            let (framework, pod) = (&popped.framework, &popped.pod);
+            let engine = engines.entry(Arc::clone(&framework.name)).or_default();
+            cycle::schedule_with(engine, framework, &snapshot, &kept, pod, &random)
         };
         let assumed = match outcome {
             Ok(placement) => Assumed::take(shared, popped, placement),
             Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
+        metrics.attempted(began.elapsed(), assumed.is_ok());
         let slots = Arc::clone(&slots);
         match assumed {
             Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),

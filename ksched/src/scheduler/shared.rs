@@ -1,6 +1,7 @@
 //! What the loop, the handlers and the bindings of one run share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kcore::client::DynClient;
@@ -10,10 +11,22 @@ use kcore::event::EventRecorder;
 use kcore::random::Random;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::cache::Cache;
-use crate::framework::{DEFAULT_SCHEDULER_NAME, Framework};
+use crate::framework::{DEFAULT_SCHEDULER_NAME, EventResource, Framework};
 use crate::queue::SchedulingQueue;
+use crate::snapshot::{PodInfo, Templates};
+
+/// Bindings that are told of with an event each second. Beyond, they are not: an event costs the
+/// API server as much as the binding itself, and says what the pod says too.
+pub(super) const SUCCESS_EVENTS_PER_SECOND: u32 = 500;
+
+/// How many more successes may be told of in this second.
+struct Telling {
+    since: Instant,
+    left: u32,
+}
 
 /// One run's state. One lock guards cache and queue together, so that a pod is never seen in
 /// neither of them; it is never held while anything is decided or awaited.
@@ -24,6 +37,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) state: Mutex<State>,
+    templates: Mutex<Templates>,
+    telling: Mutex<Telling>,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
 }
@@ -42,8 +57,32 @@ impl Shared {
         ctx: &Context,
     ) -> Self {
         let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let (state, more) = (Mutex::default(), Notify::new());
-        Self { client, frameworks, recorder, clock, random, state, more }
+        let (state, templates, more) = (Mutex::default(), Mutex::default(), Notify::new());
+        let left = SUCCESS_EVENTS_PER_SECOND;
+        let telling = Mutex::new(Telling { since: Instant::now(), left });
+        Self { client, frameworks, recorder, clock, random, state, templates, telling, more }
+    }
+
+    /// Whether one more success is told of.
+    pub(super) fn tells_of_success(&self) -> bool {
+        let (now, mut telling) = (Instant::now(), self.telling.lock());
+        if now - telling.since >= Duration::from_secs(1) {
+            *telling = Telling { since: now, left: SUCCESS_EVENTS_PER_SECOND };
+        }
+        let tells = telling.left > 0;
+        telling.left = telling.left.saturating_sub(1);
+        tells
+    }
+
+    /// Reads a pod, and shares what it has in common with others.
+    pub(super) fn read(&self, pod: Arc<Pod>) -> Arc<PodInfo> {
+        Arc::new(self.templates.lock().read(pod))
+    }
+
+    /// Whether a plugin has registered for events of a kind by name.
+    pub(super) fn listens_to(&self, resource: EventResource) -> bool {
+        let events = self.frameworks.iter().flat_map(|framework| &framework.points.events);
+        events.flat_map(|(_, events)| events).any(|event| event.events.resource == resource)
     }
 
     /// The profile that is responsible for a pod, if it is this scheduler's.

@@ -1,80 +1,32 @@
 //! The cluster at one moment, as plugins see it.
 
+mod affinity;
+mod columns;
+mod log;
 mod node;
 mod pod;
+mod pods;
 mod resources;
+mod tally;
+mod template;
 
 use std::sync::Arc;
 
 use kcore::collections::HashMap;
 
+pub(crate) use affinity::narrow;
+pub use affinity::{Affinities, AffinityTerm};
+pub use columns::Columns;
+use log::Log;
+pub use log::{MAX_CHANGES, Mark};
 pub use node::NodeInfo;
 pub use pod::{HostPort, PodInfo};
+pub use pods::Pods;
 pub use resources::{
     DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Resources, pod_requests, pod_scoring_requests,
 };
-
-/// Amounts of all nodes, each a column in the order of the nodes: what a pass over the whole
-/// cluster reads without touching the nodes themselves.
-#[derive(Debug, Clone, Default)]
-pub struct Columns {
-    /// CPU to give, in thousandths.
-    pub allocatable_milli_cpu: Vec<i64>,
-    /// Memory to give, in bytes.
-    pub allocatable_memory: Vec<i64>,
-    /// CPU that pods ask for, in thousandths.
-    pub requested_milli_cpu: Vec<i64>,
-    /// Memory that pods ask for, in bytes.
-    pub requested_memory: Vec<i64>,
-    /// CPU that pods count with in scores, in thousandths.
-    pub scoring_milli_cpu: Vec<i64>,
-    /// Memory that pods count with in scores, in bytes.
-    pub scoring_memory: Vec<i64>,
-    /// Pods that may still come.
-    pub free_pods: Vec<i64>,
-    /// Whether the node has taints.
-    pub tainted: Vec<bool>,
-    /// Whether the node is cordoned.
-    pub unschedulable: Vec<bool>,
-}
-
-impl Columns {
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn push(&mut self, node: &NodeInfo) {
-        let at = self.tainted.len();
-        let numbers = [
-            &mut self.allocatable_milli_cpu,
-            &mut self.allocatable_memory,
-            &mut self.requested_milli_cpu,
-            &mut self.requested_memory,
-            &mut self.scoring_milli_cpu,
-            &mut self.scoring_memory,
-            &mut self.free_pods,
-        ];
-        for column in numbers {
-            column.push(0);
-        }
-        self.tainted.push(false);
-        self.unschedulable.push(false);
-        self.set(at, node);
-    }
-
-    fn set(&mut self, at: usize, node: &NodeInfo) {
-        let (allocatable, requested) = (node.allocatable(), node.requested());
-        self.allocatable_milli_cpu[at] = allocatable.milli_cpu;
-        self.allocatable_memory[at] = allocatable.memory;
-        self.requested_milli_cpu[at] = requested.milli_cpu;
-        self.requested_memory[at] = requested.memory;
-        (self.scoring_milli_cpu[at], self.scoring_memory[at]) = node.scoring_requested();
-        let pods = i64::try_from(node.pods().len()).unwrap_or(i64::MAX);
-        self.free_pods[at] = allocatable.pods.saturating_sub(pods);
-        self.tainted[at] = !node.taints().is_empty();
-        self.unschedulable[at] = node.unschedulable();
-    }
-}
+pub use tally::{NO_VALUE, Tally, Topology};
+pub use template::{MAX_TEMPLATES, PodTemplate, Templates};
 
 /// All nodes with their pods, at one moment. Positions are stable within one snapshot only.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +34,7 @@ pub struct Snapshot {
     nodes: Vec<Arc<NodeInfo>>,
     positions: HashMap<Arc<str>, u32>,
     columns: Columns,
+    log: Log,
 }
 
 impl Snapshot {
@@ -138,12 +91,37 @@ impl Snapshot {
         &self.columns
     }
 
+    /// The state it is in, to ask for [`changes`](Self::changes) later.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.log.mark()
+    }
+
+    /// The positions of the nodes that changed since `mark`, some perhaps more than once; `None`
+    /// if that is not known, and every node may be another one.
+    #[must_use]
+    pub fn changes<'a>(&'a self, mark: &Mark) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        self.log.since(mark)
+    }
+
+    /// Puts a pod on the node at a position, as simulations do that place one after the other.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    pub fn place(&mut self, at: u32, pod: Arc<PodInfo>) {
+        let at = at as usize;
+        Arc::make_mut(&mut self.nodes[at]).add_pod(pod);
+        self.columns.set(at, &self.nodes[at]);
+        self.log.push(u32::try_from(at).unwrap_or(u32::MAX));
+    }
+
     pub(crate) fn rebuild(&mut self, nodes: impl Iterator<Item = Arc<NodeInfo>>) {
         self.nodes.clear();
         self.positions.clear();
-        self.columns.clear();
+        self.columns = Columns::default();
+        self.log.restart();
         for (at, node) in nodes.enumerate() {
-            let name = Arc::from(node.name());
+            let name = node.shared_name();
             self.positions.insert(name, u32::try_from(at).unwrap_or(u32::MAX));
             self.columns.push(&node);
             self.nodes.push(node);
@@ -152,6 +130,12 @@ impl Snapshot {
 
     pub(crate) fn replace(&mut self, at: usize, node: Arc<NodeInfo>) {
         self.columns.set(at, &node);
+        self.nodes[at] = node;
+        self.log.push(u32::try_from(at).unwrap_or(u32::MAX));
+    }
+
+    /// The same node with the same sums: nothing that is kept of it is out of date.
+    pub(crate) fn replace_quietly(&mut self, at: usize, node: Arc<NodeInfo>) {
         self.nodes[at] = node;
     }
 }

@@ -1,22 +1,26 @@
 //! A node, with what runs on it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use super::{HostPort, PodInfo, Resources};
+use super::template::NO_LABELS;
+use super::{HostPort, PodInfo, Pods, Resources};
 
 /// A node, the pods on it, and their sums.
 #[derive(Clone)]
 pub struct NodeInfo {
     name: Arc<str>,
     node: Arc<Node>,
-    pods: Vec<Arc<PodInfo>>,
+    pods: Pods,
+    /// Those of them that have terms of affinity.
+    affine: Pods,
     requested: Resources,
     scoring: (i64, i64),
     allocatable: Resources,
-    ports: Vec<HostPort>,
+    ports: Arc<Vec<HostPort>>,
     generation: u64,
 }
 
@@ -28,10 +32,11 @@ impl NodeInfo {
             name: node.metadata.name.as_deref().unwrap_or_default().into(),
             allocatable: allocatable(&node),
             node,
-            pods: Vec::new(),
+            pods: Pods::default(),
+            affine: Pods::default(),
             requested: Resources::default(),
             scoring: (0, 0),
-            ports: Vec::new(),
+            ports: Arc::default(),
             generation: 0,
         }
     }
@@ -42,6 +47,10 @@ impl NodeInfo {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     /// The node.
     #[must_use]
     pub fn node(&self) -> &Arc<Node> {
@@ -50,8 +59,14 @@ impl NodeInfo {
 
     /// The pods on it, those that are only assumed to be included.
     #[must_use]
-    pub fn pods(&self) -> &[Arc<PodInfo>] {
+    pub fn pods(&self) -> &Pods {
         &self.pods
+    }
+
+    /// Those of its pods that have terms of affinity to or from others.
+    #[must_use]
+    pub fn pods_with_affinity(&self) -> &Pods {
+        &self.affine
     }
 
     /// What its pods ask for; `pods` is not counted here.
@@ -82,6 +97,18 @@ impl NodeInfo {
     #[must_use]
     pub fn used_ports(&self) -> &[HostPort] {
         &self.ports
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        self.node.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().get(key).map(String::as_str)
     }
 
     /// Its taints.
@@ -119,22 +146,39 @@ impl NodeInfo {
         this
     }
 
-    pub(crate) fn add_pod(&mut self, pod: Arc<PodInfo>) {
+    /// Puts a pod on this copy of the node.
+    pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.count(&pod, 1);
-        self.ports.extend_from_slice(pod.host_ports());
+        if !pod.host_ports().is_empty() {
+            Arc::make_mut(&mut self.ports).extend_from_slice(pod.host_ports());
+        }
+        if !pod.affinities().is_empty() {
+            self.affine.push(Arc::clone(&pod));
+        }
         self.pods.push(pod);
     }
 
-    pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
-        let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
-        let pod = self.pods.swap_remove(at);
+    /// Takes a pod off this copy of the node; `None` if it is not there.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let pod = self.pods.remove(uid)?;
+        if !pod.affinities().is_empty() {
+            self.affine.remove(uid);
+        }
         self.count(&pod, -1);
         for port in pod.host_ports() {
             if let Some(at) = self.ports.iter().position(|used| used == port) {
-                self.ports.swap_remove(at);
+                Arc::make_mut(&mut self.ports).swap_remove(at);
             }
         }
         Some(pod)
+    }
+
+    /// Puts a newer state of a pod in the place of the one before, where both count alike.
+    pub(crate) fn replace_pod(&mut self, pod: &Arc<PodInfo>) {
+        self.pods.replace(pod);
+        if !pod.affinities().is_empty() {
+            self.affine.replace(pod);
+        }
     }
 
     pub(crate) fn set_node(&mut self, node: Arc<Node>) {

@@ -1,11 +1,14 @@
 //! A pod, read once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
-use super::resources::{Resources, pod_requests, pod_scoring_requests};
+use super::Affinities;
+use super::resources::Resources;
+use super::template::{NO_LABELS, PodTemplate};
 
 /// What a pod without a spec has.
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
@@ -37,31 +40,42 @@ impl HostPort {
 pub struct PodInfo {
     pod: Arc<Pod>,
     uid: Arc<str>,
-    key: String,
-    requests: Resources,
-    scoring: (i64, i64),
-    ports: Vec<HostPort>,
+    key: Arc<str>,
+    template: Arc<PodTemplate>,
 }
 
 impl PodInfo {
-    /// Reads a pod.
+    /// Reads a pod by itself. Where there are many alike, [`Templates`](super::Templates) reads
+    /// each shape once.
     #[must_use]
     pub fn new(pod: Arc<Pod>) -> Self {
+        let template = Arc::new(PodTemplate::new(&pod, 0));
+        Self::with_template(pod, template)
+    }
+
+    /// A pod of a known shape.
+    pub(super) fn with_template(pod: Arc<Pod>, template: Arc<PodTemplate>) -> Self {
         let meta = &pod.metadata;
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
-        let key = format!("{namespace}/{name}");
+        let key: Arc<str> = format!("{namespace}/{name}").into();
         // A pod that never met a server is told apart by its name.
-        let uid = meta.uid.as_deref().filter(|uid| !uid.is_empty()).unwrap_or(&key).into();
-        let scoring = pod_scoring_requests(&pod);
-        Self {
-            uid,
-            requests: pod_requests(&pod),
-            scoring: (scoring.milli_cpu, scoring.memory),
-            ports: host_ports(&pod),
-            key,
-            pod,
-        }
+        let uid = meta.uid.as_deref().filter(|uid| !uid.is_empty());
+        let uid = uid.map_or_else(|| Arc::clone(&key), Arc::from);
+        Self { uid, key, template, pod }
+    }
+
+    /// The same pod under a uid of its own, as simulations of many replicas need it: they share
+    /// everything else.
+    #[must_use]
+    pub fn replica(&self, uid: &str) -> Self {
+        Self { uid: uid.into(), ..self.clone() }
+    }
+
+    /// What it shares with all pods of its shape.
+    #[must_use]
+    pub fn template(&self) -> &Arc<PodTemplate> {
+        &self.template
     }
 
     /// The pod.
@@ -104,6 +118,17 @@ impl PodInfo {
         self.pod.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// Whether two states of one pod differ in nothing that is read of pods on nodes.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let said = |pod: &Self| {
+            let status = pod.pod.status.as_ref();
+            let started = status.and_then(|status| status.start_time.clone());
+            let mut all = status.iter().flat_map(|status| status.conditions.iter().flatten());
+            (started, all.any(|condition| condition.type_ == "DisruptionTarget"))
+        };
+        said(self) == said(other)
+    }
+
     /// Its priority; zero if it has none.
     #[must_use]
     pub fn priority(&self) -> i32 {
@@ -123,22 +148,40 @@ impl PodInfo {
         status.and_then(|status| status.nominated_node_name.as_deref()).unwrap_or_default()
     }
 
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        self.pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+    }
+
+    /// Whether it is being deleted.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Its terms of affinity to and from other pods.
+    #[must_use]
+    pub fn affinities(&self) -> &Affinities {
+        &self.template.affinities
+    }
+
     /// What it asks for.
     #[must_use]
     pub fn requests(&self) -> &Resources {
-        &self.requests
+        &self.template.requests
     }
 
     /// CPU in thousandths and memory in bytes it counts with when nodes are scored.
     #[must_use]
     pub fn scoring_requests(&self) -> (i64, i64) {
-        self.scoring
+        self.template.scoring
     }
 
     /// The ports it takes on its node.
     #[must_use]
     pub fn host_ports(&self) -> &[HostPort] {
-        &self.ports
+        &self.template.ports
     }
 }
 
@@ -148,7 +191,7 @@ impl fmt::Debug for PodInfo {
     }
 }
 
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
+pub(super) fn host_ports(pod: &Pod) -> Vec<HostPort> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let sidecars = spec.init_containers.iter().flatten();
     let sidecars =

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kcore::random::Random;
 use parking_lot::{Condvar, Mutex};
@@ -76,6 +77,7 @@ struct Shared {
     /// Whether syncs wait.
     held: Mutex<bool>,
     released: Condvar,
+    waiting: AtomicUsize,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -116,6 +118,12 @@ impl SimulatedDisk {
     /// Syncs wait until they are let go.
     pub fn hold_syncs(&self) {
         *self.shared.held.lock() = true;
+    }
+
+    /// How many syncs wait.
+    #[must_use]
+    pub fn syncs_held(&self) -> usize {
+        self.shared.waiting.load(Ordering::SeqCst)
     }
 
     /// Syncs go on.
@@ -300,7 +308,9 @@ impl DiskFile for SimulatedFile {
     fn sync(&self) -> io::Result<()> {
         let mut held = self.disk.shared.held.lock();
         while *held {
+            self.disk.shared.waiting.fetch_add(1, Ordering::SeqCst);
             self.disk.shared.released.wait(&mut held);
+            self.disk.shared.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         drop(held);
         self.disk.change(|state| {

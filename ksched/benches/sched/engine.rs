@@ -1,0 +1,102 @@
+//! The engine alone: a snapshot that is fed directly, without an API server.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kcore::random::Random;
+use ksched::scheduler::cycle::{Kept, schedule_with};
+use ksched::scheduler::engine::Engine;
+use ksched::snapshot::{NodeInfo, PodInfo, Snapshot, Templates};
+use ksched::testing::Cluster;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// One measurement of the engine.
+pub(crate) struct Alone {
+    pub(crate) name: &'static str,
+    pub(crate) nodes: usize,
+    pods: usize,
+    /// How many pods differ from all others.
+    signatures: usize,
+    pub(crate) target: f64,
+}
+
+/// What was measured.
+pub(crate) struct Measured {
+    pub(crate) rate: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+pub(crate) const ALL: [Alone; 4] = [
+    Alone {
+        name: "engine alone: 5,000 nodes, 100,000 pods, one signature",
+        nodes: 5_000,
+        pods: 100_000,
+        signatures: 1,
+        target: 100_000.0,
+    },
+    Alone {
+        name: "engine alone: 1,000,000 nodes, 1,000,000 pods, one signature",
+        nodes: 1_000_000,
+        pods: 1_000_000,
+        signatures: 1,
+        target: 14_000.0,
+    },
+    Alone {
+        name: "engine alone: 1,000,000 nodes, 1,000,000 pods, ten signatures",
+        nodes: 1_000_000,
+        pods: 1_000_000,
+        signatures: 10,
+        target: 14_000.0,
+    },
+    Alone {
+        name: "engine alone: 1,000,000 nodes, 2,000 pods that all differ",
+        nodes: 1_000_000,
+        pods: 2_000,
+        signatures: 2_000,
+        target: 800.0,
+    },
+];
+
+fn node(at: usize) -> NodeInfo {
+    let name = format!("node-{at}");
+    let node: Node = serde_json::from_value(json!({"metadata": {"name": name,
+        "labels": {"kubernetes.io/hostname": name}},
+        "status": {"allocatable": {"cpu": "4", "memory": "32Gi", "pods": "110"}}}))
+    .unwrap();
+    NodeInfo::new(Arc::new(node))
+}
+
+fn pod(at: usize) -> Pod {
+    let requests = json!({"cpu": format!("{}m", 100 + at), "memory": "500Mi"});
+    serde_json::from_value(json!({"metadata": {"name": "pod", "namespace": "default"},
+        "spec": {"containers": [{"name": "pause", "image": "registry.k8s.io/pause:3.10",
+            "resources": {"requests": requests}}]}}))
+    .unwrap()
+}
+
+/// Places pod after pod.
+#[allow(clippy::cast_precision_loss, reason = "counts are far smaller")]
+pub(crate) fn run(alone: &Alone) -> Measured {
+    let framework = Cluster::new([]).framework().unwrap();
+    let mut snapshot = Snapshot::new((0..alone.nodes).map(node).collect());
+    let mut templates = Templates::default();
+    let shapes: Vec<PodInfo> =
+        (0..alone.signatures).map(|at| templates.read(Arc::new(pod(at)))).collect();
+    let (mut engine, kept, random) = (Engine::default(), Kept::new(), Random::seeded(1));
+    let mut durations: Vec<f64> = Vec::with_capacity(alone.pods);
+    let began = Instant::now();
+    for at in 0..alone.pods {
+        let pod = Arc::new(shapes[at % shapes.len()].replica(&format!("uid-{at}")));
+        let attempt = Instant::now();
+        let placed = schedule_with(&mut engine, &framework, &snapshot, &kept, &pod, &random);
+        let placed = placed.expect("there is room");
+        durations.push(attempt.elapsed().as_secs_f64() * 1e6);
+        snapshot.place(placed.position, pod);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    durations.sort_by(f64::total_cmp);
+    let quantile = |part: usize| durations[durations.len() * part / 100];
+    Measured { rate: alone.pods as f64 / seconds, p50_us: quantile(50), p99_us: quantile(99) }
+}

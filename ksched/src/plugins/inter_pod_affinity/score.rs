@@ -1,0 +1,95 @@
+//! Preferences between pods.
+
+use std::sync::Arc;
+
+use super::InterPodAffinity;
+use super::index::Use;
+use crate::framework::{CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScorePlugin, Status};
+use crate::snapshot::{NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
+
+/// Places with what a pod there counts.
+#[derive(Debug, Clone)]
+struct Preferences(Vec<(Arc<Tally>, Arc<str>, i64)>);
+
+impl PreScorePlugin for InterPodAffinity {
+    fn pre_score(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        _: &Feasible<'_>,
+    ) -> Status {
+        let labels = self.labels();
+        let mut index = self.index(nodes);
+        let own = !pod.affinities().preferred.is_empty();
+        let mut preferences = Vec::new();
+        if own || !self.ignore_preferred {
+            for carried in index.meaning(pod, &labels) {
+                let weight = match carried.used {
+                    Use::RequiredAnti => continue,
+                    Use::Required => self.hard_weight,
+                    // The weights are in the sums.
+                    Use::Preferred if self.ignore_preferred => continue,
+                    Use::Preferred => 1,
+                };
+                let key = Arc::clone(carried.term.topology_key());
+                preferences.push((Arc::clone(&carried.tally), key, weight));
+            }
+        }
+        for (term, weight) in &pod.affinities().preferred {
+            let tally = index.met(nodes, &[term], term.topology_key(), &labels);
+            preferences.push((tally, Arc::clone(term.topology_key()), *weight));
+        }
+        preferences.retain(|(tally, _, weight)| *weight != 0 && !tally.is_zero());
+        if preferences.is_empty() {
+            return Status::skip();
+        }
+        state.write_for_choice(Preferences(preferences));
+        Status::success()
+    }
+}
+
+impl ScorePlugin for InterPodAffinity {
+    fn score(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
+        let Some(Preferences(all)) = state.read() else { return Ok(0) };
+        let counted = all.iter().map(|(tally, key, weight)| {
+            let value = node.label(key).and_then(|value| tally.topology().value(value));
+            value.map_or(0, |value| tally.sum(value) * weight)
+        });
+        Ok(counted.sum())
+    }
+
+    fn score_nodes(
+        &self,
+        state: &CycleState,
+        _: &PodInfo,
+        _: &Snapshot,
+        feasible: &[u32],
+    ) -> Result<Vec<i64>, Status> {
+        let mut scores = vec![0; feasible.len()];
+        let Some(Preferences(all)) = state.read() else { return Ok(scores) };
+        for (tally, _, weight) in all {
+            let (numbers, sums) = (tally.topology().numbers(), tally.sums());
+            for (score, at) in scores.iter_mut().zip(feasible) {
+                let value = numbers[*at as usize];
+                if value != NO_VALUE {
+                    *score += sums[value as usize] * weight;
+                }
+            }
+        }
+        Ok(scores)
+    }
+
+    fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {
+        let lowest = scores.iter().copied().min().unwrap_or_default();
+        let highest = scores.iter().copied().max().unwrap_or_default();
+        let range = highest - lowest;
+        for score in scores {
+            // As upstream does it, in floating point: the quotient is rounded before it is scaled.
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+            let scaled = MAX_NODE_SCORE as f64 * ((*score - lowest) as f64 / range as f64);
+            *score = if range == 0 { 0 } else { scaled as i64 };
+        }
+        Status::success()
+    }
+}
