@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod compaction;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod digest;
@@ -27,6 +28,7 @@ mod store;
 mod txn;
 mod watch;
 
+pub use compaction::Compaction;
 pub use error::{Error, Result};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdError, EtcdHealth, EtcdOptions, EtcdStore};

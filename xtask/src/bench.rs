@@ -2,11 +2,13 @@
 
 use anyhow::bail;
 
+use crate::debian;
 use crate::run::cargo;
 
-/// Areas, as (name, package, benchmark, features).
-const AREAS: [(&str, &str, &str, &str); 5] = [
+/// Areas, as (name, package, benchmark, features); an area may have several benchmarks.
+const AREAS: [(&str, &str, &str, &str); 6] = [
     ("store", "kstore", "store", ""),
+    ("store", "kstore", "etcd", "etcd,etcd-server"),
     ("api", "kapi", "api", "serve"),
     ("sched", "ksched", "sched", ""),
     ("runtime", "knode", "runtime", ""),
@@ -37,7 +39,10 @@ pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
             if !features.is_empty() {
                 arguments.extend(["--features", features]);
             }
-            cargo(&arguments, &[])?;
+            let programs = if benchmark == "etcd" { debian::programs()? } else { Vec::new() };
+            let environment: Vec<(&str, &str)> =
+                programs.iter().map(|(variable, path)| (*variable, &path[..])).collect();
+            cargo(&arguments, &environment)?;
         }
     }
     Ok(())

@@ -145,9 +145,10 @@ pub(super) fn store_status(error: &kstore::Error) -> Status {
             Status::failure(429, Reason::TooManyRequests, error.to_string())
                 .retry_after(seconds.max(RETRY_AFTER_S))
         }
-        kstore::Error::Unavailable { .. } | kstore::Error::Closed => {
-            unavailable(format!("the store cannot be reached: {error}"))
+        kstore::Error::Unavailable { source } => {
+            unavailable(format!("the store cannot be reached: {source}"))
         }
+        kstore::Error::Closed => unavailable(format!("the store cannot be reached: {error}")),
         other => Status::internal(other),
     }
 }
