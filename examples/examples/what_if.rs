@@ -2,7 +2,7 @@
 //! without an API server: `what_if --nodes 5000 --pods pods.yaml`.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{Node, Pod};
