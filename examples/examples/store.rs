@@ -92,7 +92,7 @@ impl Bar {
     }
 
     fn show(&mut self, done: u64, all: u64) {
-        let share = if all == 0 { 100 } else { (done.min(all) * 100 / all) as usize };
+        let share = (done.min(all) * 100).checked_div(all).unwrap_or(100) as usize;
         if share == self.shown || !std::io::stderr().is_terminal() {
             return;
         }

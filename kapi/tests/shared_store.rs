@@ -149,7 +149,7 @@ async fn a_read_does_not_wait_for_what_is_not_the_servers() {
         let taken = there.create(config_map(&format!("c{n}")));
         let taken = tokio::time::timeout(Duration::from_secs(1), taken).await;
         let taken = taken.expect("the write is answered").unwrap_err();
-        let reason = taken.status().map(|status| status.reason.clone());
+        let reason = taken.status().map(|status| status.reason);
         assert_eq!(reason, Some(Reason::AlreadyExists), "{taken}");
     }
 }

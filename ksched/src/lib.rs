@@ -16,19 +16,24 @@
 //! | [`queue`] | active, backoff, unschedulable and in-flight pods |
 //! | [`scheduler`] | the loop, the pure cycle, binding |
 //! | [`plugins`] | the stock plugins |
+//! | [`what_if`] | where pods would go, and why not elsewhere |
 //! | [`config`] | `KubeSchedulerConfiguration` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod cache;
+#[cfg(doc)]
+pub mod chapters;
 pub mod config;
 mod error;
 pub mod framework;
+mod offline;
 pub mod plugins;
 pub mod queue;
 pub mod scheduler;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod what_if;
 
 pub use error::Error;
 pub use scheduler::Scheduler;
@@ -36,3 +41,7 @@ pub use scheduler::Scheduler;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("writing_a_plugin.md")]
+mod chapter {}

@@ -142,7 +142,7 @@ pub struct PostFilterResult {
     pub status: Status,
     /// The node that is to be kept for the pod.
     pub nominated_node: Option<String>,
-    /// What has to be done for that, such as evicting victims.
+    /// What has to be done for that, such as evicting victims; or, with a rejection, because of it.
     pub effect: Option<Effect>,
 }
 

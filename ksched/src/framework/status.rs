@@ -127,6 +127,8 @@ impl fmt::Debug for Status {
     }
 }
 
+impl std::error::Error for Status {}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message())

@@ -5,9 +5,11 @@
 mod balanced_allocation;
 mod default_binder;
 mod default_preemption;
+mod gang;
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
+mod node_claims;
 mod node_name;
 mod node_ports;
 mod node_resources_fit;
@@ -29,9 +31,11 @@ use std::sync::Arc;
 pub use balanced_allocation::NodeResourcesBalancedAllocation;
 pub use default_binder::DefaultBinder;
 pub use default_preemption::DefaultPreemption;
+pub use gang::{GangScheduling, MIN_AVAILABLE_LABEL, POD_GROUP_LABEL};
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
+pub use node_claims::NodeClaims;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources_fit::NodeResourcesFit;
@@ -77,4 +81,16 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
 /// Whether a plugin has the name of a stock one.
 pub(crate) fn is_stock(name: &str) -> bool {
     stock().iter().any(|factory| factory.name() == name)
+}
+
+/// Pods that run together or not at all: for `Scheduler::plugin`.
+#[must_use]
+pub fn gang_scheduling() -> impl PluginFactory {
+    plugin_fn("GangScheduling", GangScheduling::new)
+}
+
+/// Keeps several schedulers from over-committing a node: for `Scheduler::plugin`.
+#[must_use]
+pub fn node_claims() -> impl PluginFactory {
+    plugin_fn("NodeClaims", NodeClaims::new)
 }

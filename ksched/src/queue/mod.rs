@@ -28,6 +28,9 @@ pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 pub const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// A pod that has been unschedulable for so long is tried again without any event.
 pub const UNSCHEDULABLE_FLUSH: Duration = Duration::from_secs(5 * 60);
+/// A pod that had no more attempts than these need not wait out its backoff while there is
+/// nothing else to be tried. Beyond, pods that wake each other could keep the scheduler busy.
+pub const EARLY_ATTEMPTS: u32 = 3;
 /// The most events that are remembered for pods in flight; beyond, such pods are tried again as
 /// if an event could have helped.
 pub const IN_FLIGHT_EVENTS: usize = 10_000;
@@ -112,8 +115,9 @@ pub struct SchedulingQueue {
     slots: HashMap<Arc<str>, Slot>,
     active: Heap,
     backoff: BTreeMap<(Instant, u64), Arc<str>>,
-    /// The same for pods whose last attempt ended in an error: they wait it out in any case.
-    error_backoff: BTreeMap<(Instant, u64), Arc<str>>,
+    /// The same for pods that wait it out in any case: their last attempt ended in an error, or
+    /// they had many.
+    patient: BTreeMap<(Instant, u64), Arc<str>>,
     /// Pods in `parked` and `gated`, by who turned them away.
     groups: BTreeMap<GroupKey, Group>,
     /// Unschedulable pods by ticket, the longest there first.
@@ -157,7 +161,7 @@ impl SchedulingQueue {
             slots: HashMap::default(),
             active: Heap::default(),
             backoff: BTreeMap::new(),
-            error_backoff: BTreeMap::new(),
+            patient: BTreeMap::new(),
             groups: BTreeMap::new(),
             parked: BTreeMap::new(),
             gated: BTreeMap::new(),
@@ -331,7 +335,7 @@ impl SchedulingQueue {
     /// When anything becomes due by itself.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let waits = [&self.backoff, &self.error_backoff];
+        let waits = [&self.backoff, &self.patient];
         let backoff = waits.iter().filter_map(|list| list.keys().next()).map(|(at, _)| *at).min();
         let parked = self.parked.values().next().and_then(|uid| self.slots.get(uid));
         let parked = parked.map(|slot| slot.queued.since + UNSCHEDULABLE_FLUSH);
@@ -357,7 +361,7 @@ impl SchedulingQueue {
     /// Moves what is due.
     fn flush(&mut self, now: Instant) {
         loop {
-            let first = [&self.backoff, &self.error_backoff]
+            let first = [&self.backoff, &self.patient]
                 .into_iter()
                 .filter_map(|list| list.first_key_value())
                 .find(|((at, _), _)| *at <= now);
@@ -392,8 +396,9 @@ impl SchedulingQueue {
             let Some(slot) = self.slots.get_mut(uid) else { return };
             slot.ticket = self.tickets;
             slot.place = Place::Backoff(ready);
-            let error = slot.queued.rejected_by.is_empty();
-            let list = if error { &mut self.error_backoff } else { &mut self.backoff };
+            let queued = &slot.queued;
+            let patient = queued.rejected_by.is_empty() || queued.attempts > EARLY_ATTEMPTS;
+            let list = if patient { &mut self.patient } else { &mut self.backoff };
             list.insert((ready, slot.ticket), Arc::clone(uid));
         } else {
             self.activate(uid);
@@ -445,7 +450,7 @@ impl SchedulingQueue {
             Place::Active => {}
             Place::Backoff(at) => {
                 self.backoff.remove(&(at, slot.ticket));
-                self.error_backoff.remove(&(at, slot.ticket));
+                self.patient.remove(&(at, slot.ticket));
             }
             Place::Unschedulable => drop(self.parked.remove(&slot.ticket)),
             Place::Gated => drop(self.gated.remove(&slot.ticket)),

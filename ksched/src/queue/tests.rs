@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
+use super::{EARLY_ATTEMPTS, MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
 use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Framework, Happening};
 use crate::snapshot::PodInfo;
 use crate::testing::{Cluster, PodBuilder, node, pod};
@@ -65,6 +65,21 @@ async fn an_event_that_may_help_requeues_after_the_backoff_and_no_other_does() {
     assert_eq!(popped(&mut queue, now).as_deref(), Some("q"));
     assert_eq!(popped(&mut queue, now).as_deref(), Some("p"));
     assert_eq!(popped(&mut queue, now), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_wake_each_other_wait_in_the_end() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    queue.set(info(pod("p").cpu("2")), &framework, now);
+    let mut attempts = 0;
+    while let Some(tried) = queue.pop(now) {
+        attempts += 1;
+        assert!(attempts < 100, "it is tried for ever");
+        queue.put_back(&tried, by("NodeResourcesFit"), now);
+        queue.happened(&node_comes("2"), now);
+    }
+    assert_eq!((attempts, queue.lengths().backoff), (EARLY_ATTEMPTS + 1, 1));
+    assert!(queue.pop(now + MAX_BACKOFF).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +173,7 @@ async fn any_sequence_keeps_each_pod_in_one_place() {
         }
         let lengths = queue.lengths();
         assert_eq!(
-            (queue.backoff.len() + queue.error_backoff.len(), queue.parked.len()),
+            (queue.backoff.len() + queue.patient.len(), queue.parked.len()),
             (lengths.backoff, lengths.unschedulable)
         );
         assert_eq!(queue.in_flight.len(), lengths.in_flight);

@@ -465,8 +465,10 @@ impl<'a> Cycle<'a> {
             if found.nominated_node.is_some() {
                 unplaced.nominated = found.nominated_node;
             }
-            if found.status.is_success() {
+            if found.effect.is_some() {
                 unplaced.effect = found.effect;
+            }
+            if found.status.is_success() {
                 break;
             }
             if found.status.code() == Code::Error {

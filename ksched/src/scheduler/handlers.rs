@@ -17,6 +17,9 @@ pub(super) fn on_node(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Node>>) + Send
     let shared = Arc::clone(shared);
     move |change| {
         let node = change.latest();
+        if !shared.shard.has(node.metadata.name.as_deref().unwrap_or_default()) {
+            return;
+        }
         let action = match &change {
             Change::Added(_) => Action::ADD,
             Change::Deleted(_) => Action::DELETE,
@@ -186,6 +189,10 @@ fn waits(shared: &Shared, change: &Change<Arc<Pod>>, pod: Arc<PodInfo>) {
     let action = change.before().map_or(Action::NONE, |before| pod_changes(before, pod.pod()));
     let uid = Arc::clone(pod.shared_uid());
     state.queue.set(pod, framework, now);
+    if change.before().is_none() && shared.gathers {
+        let event = happening(change, EventResource::UnscheduledPod, Action::ADD);
+        state.queue.happened(&event, now);
+    }
     if action != Action::NONE {
         let event = happening(change, EventResource::UnscheduledPod, action);
         state.queue.happened_to(&uid, &event, now);

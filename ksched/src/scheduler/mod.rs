@@ -6,6 +6,7 @@ pub mod engine;
 pub mod explain;
 mod handlers;
 mod metrics;
+mod shard;
 mod shared;
 
 use std::fmt;
@@ -32,6 +33,7 @@ use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
 use engine::Engine;
 pub use metrics::Metrics;
+use shard::Shard;
 use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
@@ -57,6 +59,7 @@ pub struct Scheduler {
     profiles: Vec<Profile>,
     metrics: Arc<Metrics>,
     backoff: (Duration, Duration),
+    shard: Shard,
 }
 
 impl Scheduler {
@@ -69,7 +72,16 @@ impl Scheduler {
             profiles: Vec::new(),
             metrics: Arc::default(),
             backoff: (INITIAL_BACKOFF, MAX_BACKOFF),
+            shard: Shard::default(),
         }
+    }
+
+    /// Looks only at the nodes whose name hashes to `index`, of `count` schedulers that share the
+    /// cluster's nodes among them. An index beyond the count has no nodes.
+    #[must_use]
+    pub fn shard(mut self, index: u64, count: u64) -> Self {
+        self.shard = Shard { index, count };
+        self
     }
 
     /// Takes profiles and times from a configuration file, in place of those it has. As upstream
@@ -180,7 +192,8 @@ impl Component for Scheduler {
         let recorder = self.recorder(&ctx);
         let informers = Informers::new(Arc::clone(&self.client), ctx.random().fork());
         let frameworks = self.frameworks(&ctx, &informers, &recorder)?;
-        let shared = Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx);
+        let mut shared = Shared::new(Arc::clone(&self.client), frameworks, recorder, &ctx);
+        shared.shard = self.shard;
         shared.state.lock().queue = SchedulingQueue::new(self.backoff.0, self.backoff.1);
         let shared = Arc::new(shared);
         // Pods before nodes or nodes before pods: the cache takes either.

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::shard::Shard;
 use crate::cache::Cache;
-use crate::framework::{DEFAULT_SCHEDULER_NAME, EventResource, Framework};
+use crate::framework::{Action, ClusterEvent, DEFAULT_SCHEDULER_NAME, EventResource, Framework};
 use crate::queue::SchedulingQueue;
 use crate::snapshot::{PodInfo, Templates};
 
@@ -39,6 +40,10 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     templates: Mutex<Templates>,
     telling: Mutex<Telling>,
+    /// Whether a plugin waits for other pods to come.
+    pub(super) gathers: bool,
+    /// The nodes that are this scheduler's.
+    pub(super) shard: Shard,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
 }
@@ -60,7 +65,22 @@ impl Shared {
         let (state, templates, more) = (Mutex::default(), Mutex::default(), Notify::new());
         let left = SUCCESS_EVENTS_PER_SECOND;
         let telling = Mutex::new(Telling { since: Instant::now(), left });
-        Self { client, frameworks, recorder, clock, random, state, templates, telling, more }
+        let comes = ClusterEvent::new(EventResource::UnscheduledPod, Action::ADD);
+        let events = frameworks.iter().flat_map(|framework| &framework.points.events);
+        let gathers = events.flat_map(|(_, all)| all).any(|event| event.events.covers(&comes));
+        Self {
+            client,
+            frameworks,
+            recorder,
+            clock,
+            random,
+            state,
+            templates,
+            telling,
+            gathers,
+            shard: Shard::default(),
+            more,
+        }
     }
 
     /// Whether one more success is told of.

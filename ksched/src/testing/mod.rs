@@ -8,8 +8,6 @@
 //! assert!(refused.starts_with("0/2 nodes are available: 2 Insufficient cpu."));
 //! ```
 
-mod client;
-
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -21,11 +19,11 @@ use kcore::random::Random;
 use serde_json::{Value, json};
 
 use crate::framework::{Framework, Handle, PluginFactory, Profile};
+use crate::offline::NoServer;
 use crate::plugins;
 use crate::scheduler::cycle::{self, Kept};
 use crate::scheduler::explain::{Explanation, explain};
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
-use client::NoServer;
 
 /// A node by this name, with 110 pods to give and nothing else.
 #[must_use]

@@ -1,4 +1,4 @@
-//! A client for cycles that touch no server.
+//! A client for cycles that touch no server, and what they look up instead.
 
 use async_trait::async_trait;
 use kcore::client::{
@@ -10,10 +10,10 @@ use kcore::{Error, Result};
 
 /// The API server that is not there: every call fails as if it could not be reached.
 #[derive(Debug)]
-pub(super) struct NoServer;
+pub(crate) struct NoServer;
 
 fn unreachable<T>() -> Result<T> {
-    Err(Error::Transport("a cluster of the test kit has no API server".into()))
+    Err(Error::Transport("there is no API server: this is a simulation".into()))
 }
 
 #[async_trait]

@@ -1,0 +1,110 @@
+//! Gangs, shards, and several schedulers on one cluster.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::World;
+use kcore::client::DeleteOptions;
+use ksched::Scheduler;
+use ksched::framework::Profile;
+use ksched::plugins::{MIN_AVAILABLE_LABEL, POD_GROUP_LABEL, gang_scheduling, node_claims};
+use ksched::testing::{PodBuilder, node, pod};
+
+#[tokio::test(start_paused = true)]
+async fn two_schedulers_that_do_not_know_of_each_other_over_commit_no_node() {
+    // C11
+    let world = World::new();
+    for at in 0..8 {
+        world.node(node(&format!("n{at}")).cpu("1")).await;
+    }
+    let of = |name: &str| {
+        let scheduler = Scheduler::new(world.client()).plugin(node_claims());
+        world.run(scheduler.profile(Profile::new(name)))
+    };
+    let _running = [of("one"), of("two")];
+    for at in 0..20 {
+        for name in ["one", "two"] {
+            let pod = pod(&format!("{name}-{at}")).cpu("300m").scheduler(name);
+            world.pod(pod).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let mut used: BTreeMap<String, (i64, usize)> = BTreeMap::new();
+    let mut schedulers: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in world.pods().list(&Default::default()).await.unwrap().items {
+        let spec = pod.spec.as_ref().unwrap();
+        let Some(node) = &spec.node_name else { continue };
+        let used = used.entry(node.clone()).or_default();
+        *used = (used.0 + 300, used.1 + 1);
+        *schedulers.entry(spec.scheduler_name.clone().unwrap()).or_default() += 1;
+    }
+    assert!(used.values().all(|(cpu, _)| *cpu <= 1000), "over-committed: {used:?}");
+    // They use all the room there is, and both have a part in it.
+    assert_eq!(used.values().map(|(_, pods)| pods).sum::<usize>(), 24, "{used:?}");
+    assert_eq!(schedulers.len(), 2, "{schedulers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_have_nodes_of_their_own() {
+    let world = World::new();
+    for at in 0..8 {
+        world.node(node(&format!("n{at}")).cpu("1")).await;
+    }
+    let shard = |index: u64, name: &str| {
+        let scheduler = Scheduler::new(world.client()).shard(index, 2);
+        world.run(scheduler.profile(Profile::new(name)))
+    };
+    let _running = [shard(0, "one"), shard(1, "two")];
+    for at in 0..8 {
+        for name in ["one", "two"] {
+            world.pod(pod(&format!("{name}-{at}")).cpu("1").scheduler(name)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut nodes: BTreeMap<String, String> = BTreeMap::new();
+    for pod in world.pods().list(&Default::default()).await.unwrap().items {
+        let spec = pod.spec.as_ref().unwrap();
+        if let Some(node) = &spec.node_name {
+            let other = nodes.insert(node.clone(), spec.scheduler_name.clone().unwrap());
+            assert_eq!(other, None, "{node} was chosen twice");
+        }
+    }
+    assert_eq!(nodes.len(), 8, "{nodes:?}");
+}
+
+fn member(name: &str, least: &str) -> PodBuilder {
+    pod(name).cpu("1").label(POD_GROUP_LABEL, "g").label(MIN_AVAILABLE_LABEL, least)
+}
+
+async fn bound(world: &World) -> usize {
+    let pods = world.pods().list(&Default::default()).await.unwrap().items;
+    pods.iter().filter(|pod| pod.spec.as_ref().unwrap().node_name.is_some()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gang_is_bound_together_or_not_at_all() {
+    let world = World::new();
+    world.node(node("a").cpu("2")).await;
+    world.bound_pod(pod("other").cpu("1"), "a").await;
+    let _running = world.run(Scheduler::new(world.client()).plugin(gang_scheduling()));
+    world.pod(member("m0", "3")).await;
+    world.pod(member("m1", "3")).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(bound(&world).await, 1, "two of three are not tried");
+    world.pod(member("m2", "3")).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(bound(&world).await, 1, "there is no room for all");
+    // What a gang holds while it waits can be taken from it.
+    world.priority_class("high", 10).await;
+    world.pod(pod("small").cpu("1").spec("priorityClassName", "high".into())).await;
+    world.bound("small").await;
+    let now = DeleteOptions::default().grace_period_seconds(0);
+    world.pods().delete("small", &now).await.unwrap();
+    world.node(node("b").cpu("2")).await;
+    for name in ["m0", "m1", "m2"] {
+        world.bound(name).await;
+    }
+}
