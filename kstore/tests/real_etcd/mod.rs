@@ -62,6 +62,15 @@ pub struct Etcd {
     dir: TempDir,
     program: String,
     arguments: Vec<String>,
+    tls: Option<Tls>,
+}
+
+/// What clients need, as PEM: whom to believe, what to show.
+#[derive(Clone)]
+pub struct Tls {
+    pub ca: String,
+    pub cert: String,
+    pub key: String,
 }
 
 impl Etcd {
@@ -114,7 +123,7 @@ impl Etcd {
         // Short enough that a lease of one second is granted.
         let arguments = ["--heartbeat-interval", "50", "--election-timeout", "500"];
         let arguments = arguments.map(str::to_owned).to_vec();
-        Some(Self { members, dir, program, arguments })
+        Some(Self { members, dir, program, arguments, tls: None })
     }
 
     /// A cluster whose members are in namespaces of a network.
@@ -215,7 +224,32 @@ impl Etcd {
     }
 
     pub fn options(&self) -> EtcdOptions {
-        EtcdOptions::new(self.endpoints())
+        let options = EtcdOptions::new(self.endpoints());
+        match &self.tls {
+            Some(tls) => options.ca_pem(&tls.ca).identity_pem(&tls.cert, &tls.key),
+            None => options,
+        }
+    }
+
+    /// One member, not started, that serves with a certificate and asks clients for theirs;
+    /// `certify` signs one for its address.
+    pub fn secured(tls: Tls, certify: impl Fn(&str) -> (String, String)) -> Option<Self> {
+        let mut etcd = Self::new(1, scratch())?;
+        let member = &mut etcd.members[0];
+        member.client = member.client.replace("http://", "https://");
+        let host = member.client.trim_start_matches("https://");
+        let (cert, key) = certify(host.split(':').next().unwrap());
+        let write = |name: &str, text: &str| {
+            let path = etcd.dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (cert, key) = (write("server.crt", &cert), write("server.key", &key));
+        let ca = write("ca.crt", &tls.ca);
+        let arguments = ["--cert-file", &cert, "--key-file", &key, "--trusted-ca-file", &ca];
+        let mut etcd = etcd.arguments(&arguments).arguments(&["--client-cert-auth"]);
+        etcd.tls = Some(tls);
+        Some(etcd)
     }
 
     /// Kills one member with SIGKILL.

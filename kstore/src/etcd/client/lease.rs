@@ -40,6 +40,7 @@ impl Shared {
         let (at, member) = self.members.current();
         let until = Instant::now() + self.options.attempt_timeout;
         let failed = |status| Failure::of(&member.url, status);
+        self.members.authenticate(member, until).await?;
         let renewing = async {
             let mut grpc = tonic::client::Grpc::new(member.channel.clone());
             grpc.ready()
@@ -59,8 +60,10 @@ impl Shared {
         };
         let answer =
             timeout_at(until, renewing).await.unwrap_or_else(|_| Err(Failure::late(&member.url)));
-        if answer.as_ref().is_err_and(|failure| !matches!(failure.kind, Kind::Refused(_))) {
-            self.members.turn_from(at);
+        match answer.as_ref().map_err(|failure| failure.kind) {
+            Ok(_) | Err(Kind::Refused(_)) => {}
+            Err(Kind::Token) => self.members.forget_token(),
+            Err(_) => self.members.turn_from(at),
         }
         answer
     }

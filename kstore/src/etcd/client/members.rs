@@ -196,7 +196,7 @@ impl Members {
             };
             match failure.kind {
                 Kind::Refused(_) | Kind::AnswerTooLarge => return Err(failure),
-                Kind::Token => *self.token.write() = None,
+                Kind::Token => self.forget_token(),
                 Kind::Undone | Kind::Unknown => self.turn_from(at),
             }
             let again = failure.kind != Kind::Unknown || safety == Safety::Repeatable;
@@ -210,8 +210,17 @@ impl Members {
         }
     }
 
+    /// The token is not valid any more: the next call fetches another one.
+    pub(super) fn forget_token(&self) {
+        *self.token.write() = None;
+    }
+
     /// Fetches a token if there is a user and none was fetched yet.
-    async fn authenticate(&self, member: &Member, until: Instant) -> Result<(), Failure> {
+    pub(super) async fn authenticate(
+        &self,
+        member: &Member,
+        until: Instant,
+    ) -> Result<(), Failure> {
         let Some((name, password)) = &self.user else { return Ok(()) };
         if self.token.read().is_some() {
             return Ok(());
