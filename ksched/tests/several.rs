@@ -4,11 +4,18 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::World;
 use kcore::client::DeleteOptions;
+use kcore::clock::Clock;
+use kcore::component::{Component, Context};
+use kcore::leader::Elected;
+use kcore::random::Random;
+use kcore::stop::StopToken;
 use ksched::Scheduler;
+use ksched::config::SchedulerConfig;
 use ksched::framework::Profile;
 use ksched::plugins::{MIN_AVAILABLE_LABEL, POD_GROUP_LABEL, gang_scheduling, node_claims};
 use ksched::testing::{PodBuilder, node, pod};
@@ -73,6 +80,38 @@ async fn shards_have_nodes_of_their_own() {
         }
     }
     assert_eq!(nodes.len(), 8, "{nodes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_copies_one_schedules_and_the_other_takes_over() {
+    let file = "apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+leaderElection: {leaderElect: true}
+";
+    let config = SchedulerConfig::from_yaml(file).unwrap();
+    let world = World::new();
+    world.node(node("a").cpu("4")).await;
+    let copy = |identity: &str| {
+        let scheduler = Scheduler::new(world.client()).config(&config);
+        let metrics = Arc::clone(scheduler.metrics());
+        let election = config.leader_election(identity).unwrap();
+        let elected = Elected::new(world.client(), election, scheduler);
+        let stop = StopToken::new();
+        let ctx = Context::new(Clock::system(), Random::seeded(5)).with_stop(stop.clone());
+        tokio::spawn(async move { elected.run(ctx).await });
+        (stop.stop_on_drop(), metrics)
+    };
+    let (first, by_first) = copy("first");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (_second, by_second) = copy("second");
+    world.pod(pod("p")).await;
+    world.bound("p").await;
+    assert_eq!((by_first.scheduled(), by_second.scheduled()), (1, 0));
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.pod(pod("q")).await;
+    world.bound("q").await;
+    assert_eq!((by_first.scheduled(), by_second.scheduled()), (1, 1));
 }
 
 fn member(name: &str, least: &str) -> PodBuilder {

@@ -102,6 +102,13 @@ fn main() {
         show(&mut out, engine.name, engine.target, None, &result);
         rows.extend(report(engine.name, engine.target, None, &result));
     }
+    let own = "a filter for one node at a time, its own work included";
+    if chosen(own) {
+        let cost = engine::own_plugin_ns();
+        writeln!(out, "{own:68} {cost:>8.1} ns per node, target 20").unwrap();
+        rows.push(json!({"name": own, "unit": "ns per node", "value": cost, "better": "lower",
+            "target": 20}));
+    }
     if filter.is_none() {
         write(&rows);
     }

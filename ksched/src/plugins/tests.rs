@@ -87,6 +87,32 @@ fn init_containers_sidecars_and_overhead_are_summed_as_documented() {
 }
 
 #[test]
+fn a_pod_that_is_resized_counts_with_the_larger_amount() {
+    let cpu = |given: &str, conditions: Value| {
+        let status = json!([{"name": "main", "image": "i", "imageID": "i", "ready": true,
+            "restartCount": 0, "resources": {"requests": {"cpu": given}}}]);
+        let pod = pod("p").cpu("1").status("containerStatuses", status);
+        pod.status("conditions", conditions).info().requests().milli_cpu
+    };
+    let pending =
+        |reason: &str| json!([{"type": "PodResizePending", "status": "True", "reason": reason}]);
+    // It shrinks, and has not yet given back what it had; it grows, and is promised what it asked.
+    assert_eq!(cpu("2", json!([])), 2000);
+    assert_eq!(cpu("500m", pending("Deferred")), 1000);
+    // The node will never give it more.
+    assert_eq!(cpu("500m", pending("Infeasible")), 500);
+    let mut templates = crate::snapshot::Templates::default();
+    let mut signature = |given: &str| {
+        let status = json!([{"name": "main", "image": "i", "imageID": "i", "ready": true,
+            "restartCount": 0, "resources": {"requests": {"cpu": given}}}]);
+        let pod = pod("p").cpu("1").status("containerStatuses", status).build();
+        templates.read(pod).template().signature()
+    };
+    assert_eq!(signature("1"), signature("1"));
+    assert_ne!(signature("1"), signature("2"));
+}
+
+#[test]
 fn strategies_rank_by_what_is_left() {
     let cluster = |args: Value| {
         Cluster::new([node("full").cpu("4").memory("4Gi"), node("free").cpu("4").memory("4Gi")])

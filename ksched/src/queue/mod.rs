@@ -17,7 +17,7 @@ use std::time::Duration;
 use kcore::collections::HashMap;
 use tokio::time::Instant;
 
-use crate::framework::{Framework, Happening};
+use crate::framework::{Action, ClusterEvent, EventResource, Framework, Happening};
 use crate::snapshot::PodInfo;
 use heap::Heap;
 pub use nominated::{Kept, Nominator};
@@ -76,8 +76,17 @@ struct Slot {
     place: Place,
     /// Tells apart what heap and lists hold of this pod now and held before.
     ticket: u64,
-    /// The group it waits in for events.
-    group: Option<GroupKey>,
+    /// Where it waits for events.
+    waits: Option<Waits>,
+}
+
+/// What a parked pod waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Waits {
+    /// Events that its group listens to.
+    Events(GroupKey),
+    /// The node that others were made to leave for it: pods that leave other nodes do not matter.
+    Room(Arc<str>),
 }
 
 /// Whom a waiting pod belongs to, and who turned it away.
@@ -120,6 +129,8 @@ pub struct SchedulingQueue {
     patient: BTreeMap<(Instant, u64), Arc<str>>,
     /// Pods in `parked` and `gated`, by who turned them away.
     groups: BTreeMap<GroupKey, Group>,
+    /// Pods in `parked` for which a node is kept, by that node.
+    rooms: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Unschedulable pods by ticket, the longest there first.
     parked: BTreeMap<u64, Arc<str>>,
     /// Pods that a PreEnqueue plugin keeps out, by ticket.
@@ -163,6 +174,7 @@ impl SchedulingQueue {
             backoff: BTreeMap::new(),
             patient: BTreeMap::new(),
             groups: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             parked: BTreeMap::new(),
             gated: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -196,19 +208,29 @@ impl SchedulingQueue {
             self.tickets += 1;
             let (ticket, place) = (self.tickets, Place::Gated);
             let framework = Arc::clone(framework);
-            let slot = Slot { queued, framework, place, ticket, group: None };
+            let slot = Slot { queued, framework, place, ticket, waits: None };
             let uid = Arc::clone(slot.queued.pod.shared_uid());
             self.slots.insert(Arc::clone(&uid), slot);
             return self.enqueue(&uid, now, false);
         };
         slot.queued.pod = pod;
         let uid = Arc::clone(slot.queued.pod.shared_uid());
-        match slot.place {
+        let place = slot.place;
+        match place {
             Place::Gated => self.enqueue(&uid, now, false),
             // Its order may have changed with it.
             Place::Active => self.activate(&uid),
+            // The room that it waits for is not kept for it any more, or another one is.
+            Place::Unschedulable if self.waits_for_another_room(&uid) => {
+                self.enqueue(&uid, now, true);
+            }
             _ => {}
         }
+    }
+
+    fn waits_for_another_room(&self, uid: &str) -> bool {
+        let waits = self.slots.get(uid).and_then(|slot| slot.waits.as_ref());
+        matches!(waits, Some(Waits::Room(node)) if self.nominated.node_of(uid) != Some(node))
     }
 
     /// A pod is gone, or has a node.
@@ -311,6 +333,22 @@ impl SchedulingQueue {
                 })
             };
             helped.extend(group.pods.values().filter(may_help).cloned());
+        }
+        let may_help = |uid: &&Arc<str>| {
+            self.slots.get(*uid).is_some_and(|slot| {
+                let queued = &slot.queued;
+                slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
+            })
+        };
+        match left_node(happening) {
+            Some(node) => {
+                let waiting = self.rooms.get(node).into_iter().flatten();
+                helped.extend(waiting.filter(may_help).cloned());
+            }
+            None => {
+                let waiting = self.rooms.values().flatten();
+                helped.extend(waiting.filter(may_help).cloned());
+            }
         }
         for uid in helped {
             self.enqueue(&uid, now, true);
@@ -425,8 +463,13 @@ impl SchedulingQueue {
         (slot.ticket, slot.place) = (self.tickets, place);
         let list = if place == Place::Gated { &mut self.gated } else { &mut self.parked };
         list.insert(slot.ticket, Arc::clone(uid));
+        if let Some(node) = self.nominated.node_of(uid).filter(|_| place != Place::Gated) {
+            slot.waits = Some(Waits::Room(Arc::clone(node)));
+            self.rooms.entry(Arc::clone(node)).or_default().insert(Arc::clone(uid));
+            return;
+        }
         let key = (Arc::clone(&slot.framework.name), slot.queued.rejected_by.clone());
-        slot.group = Some(key.clone());
+        slot.waits = Some(Waits::Events(key.clone()));
         let framework = &slot.framework;
         let group = self
             .groups
@@ -438,12 +481,23 @@ impl SchedulingQueue {
     /// Takes a pod out of the list it is in. The heap finds out by the ticket.
     fn leave(&mut self, uid: &str) {
         let Some(slot) = self.slots.get_mut(uid) else { return };
-        if let Some(key) = slot.group.take()
-            && let Some(group) = self.groups.get_mut(&key)
-        {
-            group.pods.remove(&slot.ticket);
-            if group.pods.is_empty() {
-                self.groups.remove(&key);
+        match slot.waits.take() {
+            None => {}
+            Some(Waits::Events(key)) => {
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.pods.remove(&slot.ticket);
+                    if group.pods.is_empty() {
+                        self.groups.remove(&key);
+                    }
+                }
+            }
+            Some(Waits::Room(node)) => {
+                if let Some(waiting) = self.rooms.get_mut(&node) {
+                    waiting.remove(uid);
+                    if waiting.is_empty() {
+                        self.rooms.remove(&node);
+                    }
+                }
             }
         }
         match slot.place {
@@ -469,4 +523,11 @@ impl SchedulingQueue {
             self.events.pop_front();
         }
     }
+}
+
+/// The node that a pod has left, if that is what happened.
+fn left_node(happening: &Happening) -> Option<&str> {
+    let event = ClusterEvent::new(EventResource::AssignedPod, Action::DELETE);
+    let pod = happening.old.as_ref().filter(|_| happening.event == event)?.pod()?;
+    pod.spec.as_ref()?.node_name.as_deref()
 }

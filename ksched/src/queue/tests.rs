@@ -146,6 +146,32 @@ async fn gated_pods_wait_for_their_gates() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_has_a_node_kept_waits_for_pods_to_leave_that_node() {
+    let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
+    let leaves = |node: &str| Happening {
+        event: ClusterEvent::new(EventResource::AssignedPod, Action::DELETE),
+        old: Some(EventObject::Pod(pod("victim").on(node).build())),
+        new: None,
+    };
+    queue.set(info(pod("p").cpu("2")), &framework, now);
+    let tried = queue.pop(now).unwrap();
+    queue.nominated.set(&tried.pod, "a");
+    queue.put_back(&tried, by("NodeResourcesFit"), now);
+    queue.happened(&leaves("b"), now);
+    assert_eq!(queue.lengths().unschedulable, 1, "another node");
+    queue.happened(&leaves("a"), now);
+    assert_eq!((queue.lengths().unschedulable, queue.lengths().backoff), (0, 1));
+    let tried = queue.pop(now).unwrap();
+    queue.put_back(&tried, by("NodeResourcesFit"), now);
+    // Once the node is not kept for it any more it looks elsewhere.
+    let kept = pod("p").cpu("2").status("nominatedNodeName", "a".into());
+    queue.set(info(kept), &framework, now);
+    assert_eq!(queue.lengths().unschedulable, 1);
+    queue.set(info(pod("p").cpu("2")), &framework, now);
+    assert_eq!((queue.lengths().unschedulable, queue.lengths().backoff), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn any_sequence_keeps_each_pod_in_one_place() {
     let random = kcore::random::Random::seeded(3);
     let (mut queue, framework, mut now) = (SchedulingQueue::default(), framework(), Instant::now());
@@ -178,6 +204,7 @@ async fn any_sequence_keeps_each_pod_in_one_place() {
         );
         assert_eq!(queue.in_flight.len(), lengths.in_flight);
         let grouped: usize = queue.groups.values().map(|group| group.pods.len()).sum();
+        let grouped = grouped + queue.rooms.values().map(BTreeSet::len).sum::<usize>();
         assert_eq!(grouped, lengths.unschedulable + lengths.gated);
         assert_eq!(queue.slots.len(), alive.len());
     }

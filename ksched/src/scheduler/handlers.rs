@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Happening};
-use crate::snapshot::{PodInfo, pod_requests};
+use crate::snapshot::{PodInfo, pod_requests, resized};
 
 /// Follows nodes.
 pub(super) fn on_node(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Node>>) + Send + Sync + 'static {
@@ -216,7 +216,8 @@ fn pod_changes(old: &Pod, new: &Pod) -> Action {
         Action::UPDATE_POD_GATES_ELIMINATED,
     );
     note(a.node_selector != b.node_selector || a.affinity != b.affinity, Action::UPDATE_OTHER);
-    if a.containers != b.containers || a.resources != b.resources {
+    let spec = a.containers != b.containers || a.resources != b.resources;
+    if spec || resized(old) != resized(new) {
         let (before, after) = (pod_requests(old), pod_requests(new));
         let names = before.scalar.iter().map(|(name, _)| &**name);
         let names = names.chain(["cpu", "memory", "ephemeral-storage"]);

@@ -22,6 +22,7 @@ pub use log::{MAX_CHANGES, Mark};
 pub use node::NodeInfo;
 pub use pod::{HostPort, PodInfo};
 pub use pods::Pods;
+pub(crate) use resources::resized;
 pub use resources::{
     DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Resources, pod_requests, pod_scoring_requests,
 };

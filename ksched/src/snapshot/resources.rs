@@ -99,18 +99,59 @@ impl Resources {
 /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
 #[must_use]
 pub fn pod_requests(pod: &Pod) -> Resources {
-    requests(pod, |container| {
-        let list = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        Resources::from_list(list)
-    })
+    let resized = resized(pod);
+    requests(pod, |container| actual(container, &resized))
+}
+
+/// What a container asks for, or has, if it was resized.
+fn actual(container: &Container, resized: &[(String, Resources)]) -> Resources {
+    if let Some((_, has)) = resized.iter().find(|(name, _)| *name == container.name) {
+        return has.clone();
+    }
+    let list = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    Resources::from_list(list)
+}
+
+/// The containers whose node gives them something else than they ask for, as happens while a pod
+/// is resized in place: the larger amount of each counts, or only what they have if the node has
+/// said that it can never give them what they ask for. Empty for nearly every pod.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/>
+pub(crate) fn resized(pod: &Pod) -> Vec<(String, Resources)> {
+    let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return Vec::new() };
+    let infeasible = status.conditions.iter().flatten().any(|condition| {
+        condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
+    });
+    let statuses = status.container_statuses.iter().flatten();
+    let statuses = statuses.chain(status.init_container_statuses.iter().flatten());
+    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mut resized = Vec::new();
+    for status in statuses {
+        let Some(container) = containers().find(|c| c.name == status.name) else { continue };
+        let asked = container.resources.as_ref().and_then(|all| all.requests.as_ref());
+        let asked = Resources::from_list(asked);
+        let given = status.resources.as_ref().and_then(|all| all.requests.as_ref());
+        if given.is_none() && status.allocated_resources.is_none() {
+            continue;
+        }
+        let mut has = Resources::from_list(given);
+        has.max(&Resources::from_list(status.allocated_resources.as_ref()));
+        if !infeasible {
+            has.max(&asked);
+        }
+        if has != asked {
+            resized.push((status.name.clone(), has));
+        }
+    }
+    resized
 }
 
 /// The same for scoring: containers that ask for no CPU or memory count with a small default.
 #[must_use]
 pub fn pod_scoring_requests(pod: &Pod) -> Resources {
+    let resized = resized(pod);
     requests(pod, |container| {
         let list = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let mut asked = Resources::from_list(list);
+        let mut asked = actual(container, &resized);
         let names = |name: &str| list.is_some_and(|list| list.contains_key(name));
         if !names("cpu") {
             asked.milli_cpu = DEFAULT_MILLI_CPU;

@@ -9,6 +9,7 @@ use kcore::collections::HashMap;
 use kcore::object::controller_of;
 
 use super::pod::{HostPort, PodInfo, host_ports};
+use super::resources::resized;
 use super::{Affinities, Resources, pod_requests, pod_scoring_requests};
 
 /// Shapes that are remembered at once; beyond, all are forgotten and learned anew.
@@ -127,6 +128,7 @@ fn same_shape(a: &Pod, b: &Pod) -> bool {
     let owner = |pod: &Pod| controller_of(&pod.metadata).map(|owner| owner.uid.clone());
     a.metadata.namespace == b.metadata.namespace
         && a.metadata.labels == b.metadata.labels
+        && resized(a) == resized(b)
         && owner(a) == owner(b)
         && match (&a.spec, &b.spec) {
             (Some(a), Some(b)) => same_spec(a, b),

@@ -1,6 +1,7 @@
 //! Makes the victims leave.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kcore::client::{Api, DeleteOptions, Patch};
@@ -13,6 +14,10 @@ use crate::snapshot::PodInfo;
 /// The reason of the condition that tells a pod's owner why it leaves.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
 pub(super) const REASON: &str = "PreemptionByScheduler";
+
+/// How often, and after what pauses, it is looked whether the victims were seen to go.
+const SEEN_TRIES: u32 = 100;
+const SEEN_PAUSE: Duration = Duration::from_millis(2);
 
 /// Deletes the victims, gracefully, and tells of it; takes back the nominations of less important
 /// pods that the node was kept for, since they may not fit any more.
@@ -33,6 +38,7 @@ pub(super) fn effect<'a>(
                 outcome = Status::error(error.to_string());
             }
         }
+        seen(&handle, &victims).await;
         for other in &lesser {
             let api = api(&handle, other);
             let patch = json!({"metadata": {"uid": other.pod().metadata.uid},
@@ -45,6 +51,24 @@ pub(super) fn effect<'a>(
         }
         outcome
     })
+}
+
+/// Waits, for a moment, until the scheduler itself has seen the victims go: tried before that, the
+/// pod would find them still there, and look for others.
+async fn seen(handle: &Handle, victims: &[Arc<PodInfo>]) {
+    let pods = handle.informers().of::<Pod>().lister();
+    let leaves = |victim: &Arc<PodInfo>| {
+        pods.get(victim.namespace(), victim.name()).is_none_or(|now| {
+            now.metadata.uid != victim.pod().metadata.uid
+                || now.metadata.deletion_timestamp.is_some()
+        })
+    };
+    for _ in 0..SEEN_TRIES {
+        if victims.iter().all(leaves) {
+            return;
+        }
+        tokio::time::sleep(SEEN_PAUSE).await;
+    }
 }
 
 fn api(handle: &Handle, pod: &PodInfo) -> Api<Pod> {

@@ -27,10 +27,16 @@ impl State {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "rounded, and far within range")]
+/// The nearest integer of a score, which is never negative. In place of a call into the math
+/// library for every node.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "far in range")]
 fn rounded(score: f64) -> i64 {
-    score.round() as i64
+    let whole = score as i64;
+    whole + i64::from(score - whole as f64 >= 0.5)
 }
+
+/// Scores up to which their normalization is looked up rather than divided out for every node.
+const LOOKED_UP: i64 = 2_048;
 
 impl PreScorePlugin for PodTopologySpread {
     fn pre_score(
@@ -166,11 +172,20 @@ impl ScorePlugin for PodTopologySpread {
         let counted = scores.iter().copied().filter(|score| *score != LEFT_OUT);
         let lowest = counted.clone().min().unwrap_or_default();
         let highest = counted.max().unwrap_or_default();
+        let scale = |score: i64| match highest {
+            0 => MAX_NODE_SCORE,
+            _ => MAX_NODE_SCORE * (highest + lowest - score) / highest,
+        };
+        let few = highest - lowest < LOOKED_UP;
+        let known: Vec<i64> =
+            if few { (lowest..=highest).map(scale).collect() } else { Vec::new() };
         for score in scores {
             *score = match *score {
                 LEFT_OUT => 0,
-                _ if highest == 0 => MAX_NODE_SCORE,
-                score => MAX_NODE_SCORE * (highest + lowest - score) / highest,
+                score => {
+                    let found = usize::try_from(score - lowest).ok().and_then(|at| known.get(at));
+                    found.copied().unwrap_or_else(|| scale(score))
+                }
             };
         }
         Status::success()
