@@ -2,13 +2,13 @@
 //! without an API server: `what_if --nodes 5000 --pods pods.yaml`.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use ksched::scheduler::explain::Explanation;
 use ksched::what_if::{Simulation, WhatIf};
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Nodes of the made-up cluster, unless an argument says otherwise.
 const NODES: usize = 5_000;

@@ -8,6 +8,9 @@
 //! assert!(refused.starts_with("0/2 nodes are available: 2 Insufficient cpu."));
 //! ```
 
+mod check;
+mod draw;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,6 +20,9 @@ use kcore::kind::Kind;
 use kcore::object::Object;
 use kcore::random::Random;
 use serde_json::{Value, json};
+
+pub use check::{Checked, check_plugin};
+pub use draw::{DRAWN_NODES, draw_node, draw_pod};
 
 use crate::framework::{Framework, Handle, PluginFactory, Profile};
 use crate::offline::NoServer;

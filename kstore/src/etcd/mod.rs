@@ -2,8 +2,8 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
-//! | `etcd` | `EtcdStore`: a [`Store`](crate::Store) over an etcd cluster |
-//! | `etcd-server` | `EtcdFace`: any store as an etcd server |
+//! | `etcd` | [`EtcdStore`]: a [`Store`](crate::Store) over an etcd cluster |
+//! | `etcd-server` | [`EtcdFace`]: any store as an etcd server |
 //!
 //! Both speak the same messages, which are in [`proto`].
 
