@@ -29,7 +29,7 @@ pub fn tool(variable: &str) -> Option<String> {
 }
 
 /// Where data goes that need not survive: memory, if there is some to mount.
-fn scratch() -> TempDir {
+pub fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::Builder::new().prefix("kubrick-etcd-").tempdir_in(place).unwrap()

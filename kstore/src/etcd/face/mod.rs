@@ -10,6 +10,8 @@ mod select;
 mod serve;
 mod service;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod watch;
 
