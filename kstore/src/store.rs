@@ -103,6 +103,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - `compaction_keeps_the_present`: what is current at `through` and later is untouched.
+    /// - `compaction_at_a_deletion_keeps_it` (S5): what was deleted at `through` stays deleted.
     /// - `compaction_is_idempotent`: again, or further back, changes nothing.
     /// - `compaction_of_the_future_is_refused`: with `Future`.
     /// - `compaction_returns_memory` (S8): bytes in use shrink to what is kept.

@@ -71,6 +71,8 @@ planted! {
     wrong_previous_records_are_caught: WrongPrevious => "watch_carries_previous_records",
     patience_without_end_is_caught: EndlessPatience => "slow_watcher_is_closed_and_delays_nobody",
     forgotten_compares_are_caught: ValueCompare => "txn_compares_each_target",
+    deletes_lost_to_compaction_are_caught:
+        LostDeleteAtCompaction => "compaction_at_a_deletion_keeps_it",
     compaction_that_frees_nothing_is_caught: HiddenBytes => "compaction_returns_memory",
 }
 
@@ -91,6 +93,9 @@ fn planted_bugs_are_found_by_histories() {
         Bug::ForeignEvent,
         Bug::EarlyProgress,
         Bug::ResumeGap,
+        Bug::Resurrected,
+        Bug::StaleAfterPause,
+        Bug::DroppedForSlow,
     ];
     for bug in bugs {
         let suite = Suite::new(Capabilities::default().virtual_time(), move || async move {

@@ -52,6 +52,7 @@ macro_rules! __kstore_cases {
             watch::dropped_watch_is_forgotten: always,
             drops::dropped_next_loses_nothing: always,
             space::compaction_keeps_the_present: always,
+            space::compaction_at_a_deletion_keeps_it: always,
             space::compaction_is_idempotent: always,
             space::compaction_of_the_future_is_refused: always,
             space::compaction_returns_memory: always,

@@ -63,6 +63,21 @@ pub(super) async fn compaction_keeps_the_present(suite: &Suite) {
     assert_eq!((record.created, record.version), (again, 1));
 }
 
+/// S5.
+pub(super) async fn compaction_at_a_deletion_keeps_it(suite: &Suite) {
+    let store = suite.fresh().await;
+    put(&*store, "compacted/gone", "1").await;
+    put(&*store, "compacted/kept", "1").await;
+    let at = delete(&*store, "compacted/gone").await;
+    store.compact(at).await.expect("compaction succeeds");
+    assert_eq!(get(&*store, "compacted/gone").await, None);
+    let then = store.range(KeyRange::all(), RangeOptions::default().at(at)).await;
+    assert_eq!(keys(&then.expect("the revision is kept").records), ["compacted/kept"]);
+    let again = put(&*store, "compacted/gone", "2").await;
+    let record = get(&*store, "compacted/gone").await.expect("it was written again");
+    assert_eq!((record.created, record.version), (again, 1));
+}
+
 pub(super) async fn compaction_is_idempotent(suite: &Suite) {
     let store = suite.fresh().await;
     let first = put(&*store, "a", "1").await;

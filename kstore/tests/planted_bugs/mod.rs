@@ -2,14 +2,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 use kstore::{
-    Compare, Event, EventKind, KeyRange, Leases, MemoryStore, Op, Page, RangeOptions, Record,
-    Result, Revision, Store, StoreExt, StoreStatus, Target, Txn, TxnResult, Value, WatchBatch,
-    WatchOptions, WatchStream,
+    Compare, Event, EventKind, KeyRange, Leases, MemoryStore, Op, OpResult, Page, RangeOptions,
+    Record, Result, Revision, Store, StoreExt, StoreStatus, Target, Txn, TxnResult, Value,
+    WatchBatch, WatchOptions, WatchStream,
 };
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// What is wrong with the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,14 @@ pub(super) enum Bug {
     StaleRead,
     /// A deletion is acknowledged and not done.
     LostDelete,
+    /// A deletion is undone by a compaction through its revision.
+    LostDeleteAtCompaction,
+    /// A deleted key is sometimes there again.
+    Resurrected,
+    /// The first read after a pause shows what was there before it.
+    StaleAfterPause,
+    /// A watcher that was slow misses a batch.
+    DroppedForSlow,
     /// A create looks first and writes later.
     CreateRace,
     /// A swap looks first and writes later.
@@ -59,6 +71,9 @@ pub(super) enum Bug {
 /// Events of one watch before a bug of watches strikes: more than short cases see.
 const LONG: usize = 40;
 
+/// What a client does not do for so long is a pause.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Watches of one store before [`Bug::ResumeGap`] strikes.
 const MANY: u64 = 20;
 
@@ -71,13 +86,20 @@ pub(super) struct Buggy {
     most_bytes: AtomicU64,
     /// Whether the bug strikes all keys, or those of the case alone that is to catch it.
     everywhere: bool,
+    /// What was deleted last, and when.
+    deleted: Mutex<Option<(Revision, Record)>>,
+    /// What a compaction brought back.
+    ghost: Mutex<Option<Record>>,
+    /// When somebody read last, and the revision then.
+    read: Mutex<Option<(Instant, Revision)>>,
 }
 
 impl Buggy {
     pub(super) fn new(inner: MemoryStore, bug: Option<Bug>) -> Self {
         let count = AtomicU64::default;
         let [reads, watches, most_bytes] = [count(), count(), count()];
-        Self { inner, bug, reads, watches, most_bytes, everywhere: false }
+        let (deleted, ghost, read) = Default::default();
+        Self { inner, bug, reads, watches, most_bytes, everywhere: false, deleted, ghost, read }
     }
 
     /// Whoever looks anywhere is to find it.
@@ -104,6 +126,18 @@ impl Buggy {
         tokio::task::yield_now().await;
         txn.compares.clear();
         self.inner.txn(txn).await
+    }
+
+    /// The page as it was when there last was something.
+    async fn as_it_was(&self, range: &KeyRange, page: Page) -> Result<Page> {
+        for revision in (2..page.revision.0).rev().take(8) {
+            let options = RangeOptions::default().at(Revision(revision));
+            let before = self.inner.range(range.clone(), options).await?;
+            if !before.records.is_empty() {
+                return Ok(before);
+            }
+        }
+        Ok(page)
     }
 
     async fn one_by_one(&self, txn: Txn) -> Result<TxnResult> {
@@ -141,7 +175,26 @@ impl Store for Buggy {
         let linear = range.as_single().is_some_and(|key| key.starts_with(b"linear/"));
         if self.has(Bug::StaleRead) && linear && reads.is_multiple_of(3) {
             let before = Revision(page.revision.0.saturating_sub(3).max(1));
-            page = self.inner.range(range, options.at(before)).await?;
+            page = self.inner.range(range.clone(), options.clone().at(before)).await?;
+        }
+        if self.has(Bug::Resurrected)
+            && linear
+            && page.records.is_empty()
+            && reads.is_multiple_of(3)
+        {
+            page = self.as_it_was(&range, page).await?;
+        }
+        if self.has(Bug::StaleAfterPause) && linear {
+            let (now, new) = (Instant::now(), page.revision);
+            let before = self.read.lock().replace((now, new));
+            if let Some((_, old)) = before.filter(|(then, _)| now - *then > PAUSE) {
+                page = self.inner.range(range, options.at(old)).await?;
+            }
+        } else if let Some(ghost) = self.ghost.lock().clone()
+            && page.records.is_empty()
+            && range.as_single() == Some(&ghost.key)
+        {
+            page.records.push(ghost);
         }
         Ok(page)
     }
@@ -179,6 +232,15 @@ impl Store for Buggy {
                 }
                 self.inner.txn(txn).await
             }
+            Some(Bug::LostDeleteAtCompaction) => {
+                let result = self.inner.txn(txn).await?;
+                if let Some(OpResult::Delete { deleted }) = result.responses.first()
+                    && let Some(record) = deleted.first()
+                {
+                    *self.deleted.lock() = Some((result.revision, record.clone()));
+                }
+                Ok(result)
+            }
             _ => self.inner.txn(txn).await,
         }
     }
@@ -191,6 +253,9 @@ impl Store for Buggy {
         }
         let watch = self.inner.watch(range.clone(), options.clone()).await?;
         let Some(bug) = self.bug else { return Ok(watch) };
+        if bug == Bug::DroppedForSlow && self.everywhere {
+            return Ok(impatient(watch));
+        }
         if bug == Bug::LossyNext && range.start().starts_with(b"k/") {
             return Ok(lossy(watch, self.inner.clone()));
         }
@@ -223,6 +288,8 @@ impl Store for Buggy {
     }
 
     async fn compact(&self, through: Revision) -> Result<()> {
+        let deleted = self.deleted.lock().take();
+        *self.ghost.lock() = deleted.filter(|(at, _)| *at == through).map(|(_, record)| record);
         self.inner.compact(through).await
     }
 
@@ -238,6 +305,19 @@ impl Store for Buggy {
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases()
     }
+}
+
+/// Forgets a batch for which it had to wait.
+fn impatient(watch: WatchStream) -> WatchStream {
+    let mut last = Instant::now();
+    watch.map_batches(move |batches| {
+        batches.filter(move |batch| {
+            let now = Instant::now();
+            let slow = now - std::mem::replace(&mut last, now) > PAUSE;
+            let events = matches!(batch, Ok(WatchBatch::Events { .. }));
+            std::future::ready(!(slow && events))
+        })
+    })
 }
 
 /// Has its batch in hand while it is pending, and forgets it if whoever asked has gone on to write
