@@ -121,6 +121,39 @@ async fn saving_gives_the_disk_back() {
     assert!(after.bytes < 4096, "{after:?}");
 }
 
+/// A snapshot that is asked for is made however much is written meanwhile, and a backup whose
+/// caller gives up leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn saving_goes_on_under_load_and_a_dropped_backup_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let store = filled(&data).await;
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in 0..u64::MAX {
+                    store.put(format!("w{writer}"), n.to_string()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let saved = tokio::time::timeout(std::time::Duration::from_secs(60), store.save()).await;
+    saved.expect("it is not put off for ever").unwrap();
+    let file = directory.path().join("backup");
+    drop(futures::FutureExt::now_or_never(store.backup(&file)));
+    writers.iter().for_each(|writer| writer.abort());
+    // Its thread sees that nobody waits, or had finished before; unfinished it is not left.
+    let unfinished = directory.path().join("backup.new");
+    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while unfinished.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is removed");
+}
+
 /// S10: damage is named with file and offset, all of it, and nothing is changed.
 #[tokio::test]
 async fn damage_is_named_with_file_and_offset() {

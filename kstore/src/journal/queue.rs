@@ -166,7 +166,9 @@ impl State {
 
     fn next(&mut self) -> Option<Batch> {
         if self.is_due() && !self.waiting.is_empty() {
-            return Some(self.take(MAX_BATCH_BYTES));
+            // Whoever wants a snapshot gets it however much is written meanwhile.
+            let save = self.saves.pop_front();
+            return Some(Batch { save, ..self.take(MAX_BATCH_BYTES) });
         }
         // Nothing to write, and room to look for, or a snapshot to make.
         let save = self.saves.pop_front();

@@ -64,8 +64,22 @@ impl Job {
         goes_on: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Written>> {
         let unfinished = format!("{name}{UNFINISHED}");
+        let written = self.write_as(&unfinished, name, goes_on);
+        if !matches!(written, Ok(Some(_))) {
+            // It must not take the room that it may have failed for. It may not be there, either.
+            let _ = self.disk.remove(&unfinished);
+        }
+        written
+    }
+
+    fn write_as(
+        &self,
+        unfinished: &str,
+        name: &str,
+        goes_on: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Written>> {
         let failed = || Error::io(format!("write {}", self.disk.describe(name)));
-        let file = self.disk.create(&unfinished, 0).map_err(failed())?;
+        let file = self.disk.create(unfinished, 0).map_err(failed())?;
         let header = Header {
             cluster: self.cluster,
             number: self.saved.revision.0,
@@ -86,7 +100,6 @@ impl Job {
             }
             records += page.len() as u64;
             if !goes_on(records, all.max(records)) {
-                self.disk.remove(&unfinished).map_err(failed())?;
                 return Ok(None);
             }
             match page.last() {
@@ -98,7 +111,7 @@ impl Job {
         writer.flush().map_err(failed())?;
         file.sync().map_err(failed())?;
         // It has its name once it is whole (S12).
-        self.disk.rename(&unfinished, name).map_err(failed())?;
+        self.disk.rename(unfinished, name).map_err(failed())?;
         self.disk.sync().map_err(failed())?;
         Ok(Some(Written { revision: self.saved.revision, records, bytes: writer.at }))
     }
