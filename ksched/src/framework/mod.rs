@@ -19,8 +19,10 @@ mod rejections;
 mod runtime;
 mod state;
 mod status;
+mod verdicts;
 mod waiting;
 
+pub(crate) use candidates::summary;
 pub use candidates::{Candidates, Diagnosis};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
@@ -42,8 +44,8 @@ pub use points::{
 pub(crate) use profile::Plugins;
 pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
 pub use rejections::Rejections;
-pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};
+pub(crate) use verdicts::{PASSED, Verdicts};
 pub use waiting::WaitingPods;

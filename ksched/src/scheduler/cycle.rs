@@ -117,6 +117,18 @@ fn best(scores: &[i64], random: &Random) -> (usize, i64) {
     (at.unwrap_or_default(), highest)
 }
 
+/// No node took the pod: whoever turned one away waits for events that may help.
+fn refused(mut diagnosis: Diagnosis) -> Stop {
+    let kinds = diagnosis.rejected.kinds();
+    let blamed: Vec<(Arc<str>, Code)> =
+        kinds.map(|(plugin, status, _)| (Arc::clone(plugin), status.code())).collect();
+    for (plugin, code) in blamed {
+        diagnosis.blame(&plugin, code);
+    }
+    diagnosis.rejected.sort();
+    Stop::Unschedulable(Box::new(diagnosis))
+}
+
 enum Stop {
     Error(Status),
     Unschedulable(Box<Diagnosis>),
@@ -265,11 +277,12 @@ impl<'a> Cycle<'a> {
     }
 
     fn asked(&self) -> Asked<'a> {
-        Asked { framework: self.framework, nodes: self.snapshot, pod: self.pod }
+        let (framework, nodes, pod) = (self.framework, self.snapshot, self.pod);
+        Asked { framework, nodes, pod, beside: None }
     }
 
     /// The nodes that can take the pod: at least one.
-    fn filter(&mut self, mut entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
+    fn filter(&mut self, entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -280,26 +293,30 @@ impl<'a> Cycle<'a> {
         let active: Vec<usize> = (0..self.framework.points.filter.len())
             .filter(|at| !self.skipped.contains(&self.framework.points.filter[*at].name))
             .collect();
-        let (mut candidates, rest) = match (&narrowed, entry.as_deref_mut()) {
+        let (mut candidates, rest) = match (&narrowed, entry) {
             (None, Some(entry)) => {
                 let keeps = |at: &&usize| self.framework.points.filter[**at].plugin.keeps();
                 let keeping: Vec<usize> = active.iter().take_while(keeps).copied().collect();
-                entry.filter(self.asked(), &self.state, &keeping)?;
                 let rest = active[keeping.len()..].to_vec();
-                let spared = || !kept.positions(self.pod).any(|at| entry.passed(at));
-                if rest.is_empty() && entry.feasible() > 0 && spared() {
+                let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+                let beside = rest.is_empty().then_some(filters);
+                entry.filter(Asked { beside, ..self.asked() }, &self.state, &keeping)?;
+                if rest.is_empty() && entry.feasible() > 0 {
                     return Ok(Found::Kept);
+                }
+                if rest.is_empty() {
+                    diagnosis.rejected = entry.rejections();
+                    return Err(refused(diagnosis));
                 }
                 (Candidates::begun(entry.positions(), entry.rejections()), rest)
             }
             (None, None) => (Candidates::all(self.snapshot.len()), active),
             (Some((nodes, _)), _) => (self.named(nodes), active),
         };
-        let entry = entry.filter(|_| rest.is_empty() && narrowed.is_none());
         for at in rest {
             self.ask(at, &mut candidates)?;
         }
-        self.filter_kept(kept, &mut candidates, entry)?;
+        self.filter_kept(kept, &mut candidates)?;
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
             self.turned_away.set(rejected);
@@ -309,16 +326,7 @@ impl<'a> Cycle<'a> {
         if let Some((nodes, plugins)) = narrowed {
             self.rest(&nodes, &plugins, &mut diagnosis);
         }
-        let blamed: Vec<(Arc<str>, Code)> = diagnosis
-            .rejected
-            .kinds()
-            .map(|(plugin, status, _)| (Arc::clone(plugin), status.code()))
-            .collect();
-        for (plugin, code) in blamed {
-            diagnosis.blame(&plugin, code);
-        }
-        diagnosis.rejected.sort();
-        Err(Stop::Unschedulable(Box::new(diagnosis)))
+        Err(refused(diagnosis))
     }
 
     /// The nodes of these names.
@@ -393,14 +401,8 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// A node that is kept for others must take this pod also with them. What an entry remembers
-    /// holds as long as its filters are all there are.
-    fn filter_kept(
-        &self,
-        kept: &Kept,
-        candidates: &mut Candidates,
-        mut entry: Option<&mut Entry>,
-    ) -> Result<(), Stop> {
+    /// A node that is kept for others must take this pod also with them.
+    fn filter_kept(&self, kept: &Kept, candidates: &mut Candidates) -> Result<(), Stop> {
         if candidates.feasible().is_empty() {
             return Ok(());
         }
@@ -408,14 +410,7 @@ impl<'a> Cycle<'a> {
         let mut rejected = Vec::new();
         for at in kept.positions(self.pod).filter(|at| candidates.has(*at)) {
             let others = kept.at(at, self.pod);
-            let known = entry.as_ref().and_then(|entry| entry.crowded(at, &others));
-            let answer = known.unwrap_or_else(|| {
-                let answer = filters.with(&self.state, self.snapshot.node(at), &others);
-                if let Some(entry) = &mut entry {
-                    entry.set_crowded(at, &others, &answer);
-                }
-                answer
-            });
+            let answer = filters.with(&self.state, self.snapshot.node(at), &others);
             let Err((plugin, status)) = answer else { continue };
             if !status.is_rejected() {
                 return Err(self.failed(&plugin, &status).into());

@@ -17,7 +17,7 @@ use kcore::collections::HashMap;
 pub(crate) use affinity::narrow;
 pub use affinity::{Affinities, AffinityTerm};
 pub use columns::Columns;
-use log::Log;
+pub(crate) use log::Log;
 pub use log::{MAX_CHANGES, Mark};
 pub use node::NodeInfo;
 pub use pod::{HostPort, PodInfo};

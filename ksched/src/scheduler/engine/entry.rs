@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kcore::collections::HashMap;
-
 use super::tree::Tree;
 use crate::framework::{
-    Candidates, CycleState, Failed, Framework, MAX_NODE_SCORE, MIN_NODE_SCORE, Normalization,
-    Rejections, Status,
+    Candidates, CycleState, Filters, Framework, MAX_NODE_SCORE, MIN_NODE_SCORE, Normalization,
+    PASSED, Rejections, Status, Verdicts,
 };
 use crate::snapshot::{Mark, NodeInfo, PodInfo, Snapshot};
 
-/// A node that passed.
-const FEASIBLE: u32 = 0;
 /// If more than this part of the nodes changed, all are looked at anew.
 const REBUILD_PART: usize = 4;
 /// Reasons that are kept; with more, everything is learned anew.
@@ -23,26 +19,21 @@ const MAX_REASONS: usize = 4_096;
 #[derive(Debug, Default)]
 pub(in crate::scheduler) struct Entry {
     pub(super) used: u64,
-    mark: Option<Mark>,
+    /// The snapshot, and the nodes that were kept for pods, as they were.
+    marks: Option<(Mark, Option<Mark>)>,
     /// Which filters and scorers were asked.
     filters: Vec<usize>,
     scorers: Option<Vec<usize>>,
-    /// Of each node: whether it passed, or else one more than the number of the reason.
-    verdicts: Vec<u32>,
-    reasons: Rejections,
-    feasible: usize,
+    verdicts: Arc<Verdicts>,
+    /// The node whose verdict holds for one pod alone, as it is kept for that pod.
+    own: Option<u32>,
     /// Weighted scores that need no normalization, of each feasible node.
     plain: Vec<i64>,
     columns: Vec<Column>,
     tree: Tree,
     /// Nodes whose place in the tree is out of date.
     stale: Vec<u32>,
-    /// What the filters said of nodes with the pods they are kept for.
-    crowded: HashMap<u32, Crowded>,
 }
-
-/// The pods that a node is kept for, by uid, and whether the pod fits beside them.
-type Crowded = (Vec<Arc<str>>, Result<(), Failed>);
 
 /// Scores that are normalized by the highest.
 #[derive(Debug)]
@@ -86,6 +77,25 @@ pub(in crate::scheduler) struct Asked<'a> {
     pub(in crate::scheduler) framework: &'a Framework,
     pub(in crate::scheduler) nodes: &'a Snapshot,
     pub(in crate::scheduler) pod: &'a PodInfo,
+    /// All filters, if those that are asked are all: then a node that is kept for others passes
+    /// only if the pod fits beside them.
+    pub(in crate::scheduler) beside: Option<Filters<'a>>,
+}
+
+impl Asked<'_> {
+    /// The node that is kept for the pod itself.
+    fn own(&self) -> Option<u32> {
+        let own = self.beside.and_then(|filters| filters.kept().own());
+        own.filter(|own| (*own as usize) < self.nodes.len())
+    }
+
+    /// What a filter said, if it is no error.
+    fn checked(&self, plugin: &Arc<str>, status: Status) -> Result<Status, Status> {
+        if status.is_success() || status.is_rejected() {
+            return Ok(status);
+        }
+        Err(self.framework.fault(plugin, self.pod, &status.message()))
+    }
 }
 
 impl Entry {
@@ -95,54 +105,17 @@ impl Entry {
 
     /// How many nodes passed.
     pub(in crate::scheduler) fn feasible(&self) -> usize {
-        self.feasible
-    }
-
-    /// Whether a node passed.
-    pub(in crate::scheduler) fn passed(&self, at: u32) -> bool {
-        self.verdicts[at as usize] == FEASIBLE
-    }
-
-    /// Whether the pod fits on a node beside those it is kept for, if that was asked before.
-    pub(in crate::scheduler) fn crowded(
-        &self,
-        at: u32,
-        others: &[Arc<PodInfo>],
-    ) -> Option<Result<(), Failed>> {
-        let (known, answer) = self.crowded.get(&at)?;
-        let same = known.len() == others.len()
-            && known.iter().zip(others).all(|(known, other)| known == other.shared_uid());
-        same.then(|| answer.clone())
-    }
-
-    /// Remembers it until the node changes.
-    pub(in crate::scheduler) fn set_crowded(
-        &mut self,
-        at: u32,
-        others: &[Arc<PodInfo>],
-        answer: &Result<(), Failed>,
-    ) {
-        let uids = others.iter().map(|other| Arc::clone(other.shared_uid())).collect();
-        self.crowded.insert(at, (uids, answer.clone()));
+        self.verdicts.feasible()
     }
 
     /// The nodes that passed.
     pub(in crate::scheduler) fn positions(&self) -> Vec<u32> {
-        let all = (0_u32..).zip(&self.verdicts);
-        let mut positions = Vec::with_capacity(self.feasible);
-        positions.extend(all.filter(|(_, verdict)| **verdict == FEASIBLE).map(|(at, _)| at));
-        positions
+        self.verdicts.positions()
     }
 
     /// The nodes that did not pass.
     pub(in crate::scheduler) fn rejections(&self) -> Rejections {
-        let mut rejections = self.reasons.clone();
-        for (at, verdict) in (0_u32..).zip(&self.verdicts) {
-            if *verdict != FEASIBLE {
-                rejections.push_kind(at, verdict - 1);
-            }
-        }
-        rejections
+        Rejections::shared(Arc::clone(&self.verdicts))
     }
 
     /// Brings the verdicts up to date: `filters` are the numbers of those to ask.
@@ -152,25 +125,37 @@ impl Entry {
         state: &CycleState,
         filters: &[usize],
     ) -> Result<(), Status> {
-        let mark = self.mark.take().filter(|_| self.filters == filters);
-        let mut changed = Vec::new();
-        let known = mark.as_ref().and_then(|mark| asked.nodes.changes(mark));
-        let known = known.map(|changes| changed.extend(changes)).is_some();
-        if known && changed.len() <= self.verdicts.len() / REBUILD_PART + 1 {
-            changed.sort_unstable();
-            changed.dedup();
-            for at in changed {
-                self.judge(asked, state, at)?;
+        let changed = self.marks.take().filter(|_| self.filters == filters);
+        let changed = changed.and_then(|marks| self.changes(asked, &marks));
+        self.own = asked.own();
+        match changed {
+            Some(changed) => {
+                for at in changed {
+                    self.judge(asked, state, at)?;
+                }
             }
-        } else {
-            self.judge_all(asked, state, filters)?;
+            None => self.judge_all(asked, state, filters)?,
         }
-        if self.reasons.kinds_len() > MAX_REASONS {
-            // What is learned anew next time has fewer.
-            return Ok(());
+        // With too many reasons all is learned anew next time.
+        if self.verdicts.kinds_len() <= MAX_REASONS {
+            let kept = asked.beside.map(|filters| filters.kept().mark());
+            self.marks = Some((asked.nodes.mark(), kept));
         }
-        self.mark = Some(asked.nodes.mark());
         Ok(())
+    }
+
+    /// The nodes to judge anew; `None` if those are all.
+    fn changes(&self, asked: Asked<'_>, marks: &(Mark, Option<Mark>)) -> Option<Vec<u32>> {
+        let mut changed: Vec<u32> = asked.nodes.changes(&marks.0)?.collect();
+        match (asked.beside, &marks.1) {
+            (None, None) => {}
+            (Some(filters), Some(mark)) => changed.extend(filters.kept().changes(mark)?),
+            _ => return None,
+        }
+        changed.extend([self.own, asked.own()].into_iter().flatten());
+        changed.sort_unstable();
+        changed.dedup();
+        (changed.len() <= self.len() / REBUILD_PART + 1).then_some(changed)
     }
 
     fn judge_all(
@@ -191,53 +176,60 @@ impl Entry {
                 return Err(asked.framework.fault(&plugged.name, asked.pod, &status.message()));
             }
         }
-        let (feasible, rejections) = candidates.into_parts();
-        *self = Self { used: self.used, filters: filters.to_vec(), ..Self::default() };
-        self.verdicts = vec![FEASIBLE; asked.nodes.len()];
-        self.feasible = feasible.len();
-        for (at, kind) in rejections.by_kind() {
-            self.verdicts[at as usize] = kind + 1;
+        let (_, rejections) = candidates.into_parts();
+        let verdicts = Arc::new(rejections.into_verdicts(asked.nodes.len()));
+        let (used, own, filters) = (self.used, self.own, filters.to_vec());
+        *self = Self { used, own, filters, verdicts, ..Self::default() };
+        for at in asked.beside.iter().flat_map(|filters| filters.kept_positions()) {
+            if self.verdicts.has(at) {
+                let verdict = self.beside(asked, state, at)?;
+                Arc::make_mut(&mut self.verdicts).set(at, verdict);
+            }
         }
-        self.reasons = rejections.without_nodes();
         Ok(())
     }
 
     fn judge(&mut self, asked: Asked<'_>, state: &CycleState, at: u32) -> Result<(), Status> {
         let node = asked.nodes.node(at);
-        let mut verdict = FEASIBLE;
+        let mut verdict = PASSED;
         for number in &self.filters {
             let plugged = &asked.framework.points.filter[*number];
             let call = || Ok(plugged.plugin.filter(state, asked.pod, node));
             let status = asked.framework.guard(&plugged.name, asked.pod, call)?;
-            if status.is_success() {
-                continue;
-            }
-            if !status.is_rejected() {
-                let message = status.message();
-                return Err(asked.framework.fault(&plugged.name, asked.pod, &message));
-            }
-            verdict = self.reasons.kind(&plugged.name, status) + 1;
-            break;
-        }
-        let i = at as usize;
-        self.crowded.remove(&at);
-        let before = std::mem::replace(&mut self.verdicts[i], verdict);
-        if before == FEASIBLE {
-            self.feasible -= 1;
-            if self.scorers.is_some() {
-                self.columns.iter_mut().for_each(|column| column.discount(i));
+            let status = asked.checked(&plugged.name, status)?;
+            if !status.is_success() {
+                verdict = Arc::make_mut(&mut self.verdicts).verdict(&plugged.name, status);
+                break;
             }
         }
-        if verdict == FEASIBLE {
-            self.feasible += 1;
-            if self.scorers.is_some() {
+        if verdict == PASSED {
+            verdict = self.beside(asked, state, at)?;
+        }
+        let had_passed = Arc::make_mut(&mut self.verdicts).set(at, verdict);
+        if self.scorers.is_some() {
+            if had_passed {
+                self.columns.iter_mut().for_each(|column| column.discount(at as usize));
+            }
+            if verdict == PASSED {
                 self.rate(asked, state, at, node)?;
             }
-        }
-        if self.scorers.is_some() {
             self.stale.push(at);
         }
         Ok(())
+    }
+
+    /// What is said of a node beside the pods that it is kept for.
+    fn beside(&mut self, asked: Asked<'_>, state: &CycleState, at: u32) -> Result<u32, Status> {
+        let Some(filters) = asked.beside else { return Ok(PASSED) };
+        let others = filters.kept_at(at);
+        if others.is_empty() {
+            return Ok(PASSED);
+        }
+        let Err((plugin, status)) = filters.with(state, asked.nodes.node(at), &others) else {
+            return Ok(PASSED);
+        };
+        let status = asked.checked(&plugin, status)?;
+        Ok(Arc::make_mut(&mut self.verdicts).verdict(&plugin, status))
     }
 
     /// Scores a feasible node.
@@ -310,7 +302,7 @@ impl Entry {
         scorers: &[usize],
     ) -> Result<(), Status> {
         // Until all is well nothing is kept.
-        let mark = self.mark.take();
+        let marks = self.marks.take();
         let len = self.verdicts.len();
         self.scorers = Some(scorers.to_vec());
         self.plain = vec![0; len];
@@ -323,7 +315,7 @@ impl Entry {
             column.highest = column.now_highest();
         }
         self.grow();
-        self.mark = mark;
+        self.marks = marks;
         Ok(())
     }
 
@@ -371,12 +363,12 @@ impl Entry {
 
     fn total(&self, at: usize) -> Option<i64> {
         let columns = || self.columns.iter().map(|column| column.weighted(at)).sum::<i64>();
-        (self.verdicts[at] == FEASIBLE).then(|| self.plain[at] + columns())
+        self.verdicts.has(u32::try_from(at).unwrap_or(u32::MAX)).then(|| self.plain[at] + columns())
     }
 
     /// The totals of these nodes, normalized among them alone.
     pub(in crate::scheduler) fn totals(&self, positions: &[u32]) -> Vec<i64> {
-        if positions.len() == self.feasible || self.columns.is_empty() {
+        if positions.len() == self.feasible() || self.columns.is_empty() {
             return positions.iter().filter_map(|at| self.tree.get(*at)).collect();
         }
         let mut totals: Vec<i64> = positions.iter().map(|at| self.plain[*at as usize]).collect();
