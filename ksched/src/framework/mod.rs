@@ -10,6 +10,7 @@ mod enabled;
 mod event;
 mod feasible;
 mod filters;
+mod group;
 mod normalization;
 mod plugin;
 mod point;
@@ -29,6 +30,7 @@ pub use event::{
 };
 pub use feasible::Feasible;
 pub use filters::Filters;
+pub use group::GroupVerdict;
 pub use normalization::Normalization;
 pub(crate) use plugin::Plugged;
 pub use plugin::{

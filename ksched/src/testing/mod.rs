@@ -10,6 +10,7 @@
 
 mod check;
 mod draw;
+mod groups;
 
 use std::sync::Arc;
 

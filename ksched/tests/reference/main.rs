@@ -4,6 +4,7 @@
 
 mod naive;
 mod preempting;
+mod strangers;
 mod world;
 
 use std::fmt::Display;
