@@ -6,6 +6,7 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
 
 mod candidates;
+mod classes;
 mod enabled;
 mod event;
 mod feasible;
@@ -25,6 +26,7 @@ mod waiting;
 
 pub(crate) use candidates::summary;
 pub use candidates::{Candidates, Diagnosis};
+pub use classes::{Basis, FilterClasses, ScoreClasses};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };

@@ -241,10 +241,7 @@ impl<'a> Cycle<'a> {
             Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
             Err(Stop::Unschedulable(diagnosis)) => return Err(self.post_filter(*diagnosis, kept)),
         };
-        let chosen = match found {
-            Found::Grouped(passed) => self.choose_grouped(&passed, random),
-            found => self.choose(memory.entry(), &found, random),
-        };
+        let chosen = self.choose(memory.entry(), found, random);
         let (at, score, feasible) = chosen.map_err(Unplaced::error)?;
         self.state.chosen();
         let node = self.snapshot.node(at).shared_name();
@@ -254,52 +251,53 @@ impl<'a> Cycle<'a> {
     /// The best of the feasible nodes, its score, and how many there were.
     fn choose(
         &mut self,
-        entry: Option<&mut Entry>,
-        found: &Found<'_>,
+        mut entry: Option<&mut Entry>,
+        found: Found<'_>,
         random: &Random,
     ) -> Result<(u32, i64, usize), Status> {
-        let (len, only) = match (found, &entry) {
-            (Found::List(list), _) => (list.len(), list.first().copied()),
-            (_, Some(entry)) => (entry.feasible(), None),
-            (_, None) => (0, None),
-        };
-        if let Some(only) = only.filter(|_| len == 1) {
-            return Ok((only, 0, 1));
-        }
-        let positions = || match (found, &entry) {
-            (Found::List(list), _) => list.clone(),
-            (_, Some(entry)) => entry.positions(),
-            (_, None) => Vec::new(),
-        };
-        let feasible = Feasible::new(len, &positions);
-        let skipped = self.pre_score(&feasible)?;
-        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
-        if asking.is_empty()
-            && matches!(found, Found::Kept)
-            && let Some(entry) = entry
-        {
-            entry.score(self.asked(), &self.state, &keeping)?;
-            let (at, score) = entry.draw(|below| random.below(below)).unwrap_or_default();
-            // A choice of one is none.
-            return Ok((at, if len == 1 { 0 } else { score }, len));
-        }
-        let list = match found {
-            Found::List(list) => list.clone(),
-            Found::Kept | Found::Grouped(_) => feasible.positions().to_vec(),
+        let list = match (found, &mut entry) {
+            (Found::Grouped(passed), _) => return self.choose_grouped(&passed, random),
+            (Found::List(list), _) => list,
+            (Found::Kept, None) => Vec::new(),
+            (Found::Kept, Some(entry)) => {
+                if let Some(chosen) = self.choose_kept(entry, random)? {
+                    return Ok(chosen);
+                }
+                entry.placed()
+            }
         };
         if let [only] = list.as_slice() {
             return Ok((*only, 0, 1));
         }
+        let positions = || list.clone();
+        let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
+        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
         let mut total = match entry {
-            Some(entry) => {
-                entry.score(self.asked(), &self.state, &keeping)?;
-                entry.totals(&list)
-            }
+            Some(entry) => entry.totals(self.asked(), &self.state, &keeping, &list)?,
             None => vec![0; list.len()],
         };
         self.score(&list, &asking, &mut total)?;
         let (at, score) = best(&total, random);
         Ok((list[at], score, list.len()))
+    }
+
+    /// The same by classes of nodes; `None` if a scorer has to be asked about each node.
+    fn choose_kept(
+        &mut self,
+        entry: &mut Entry,
+        random: &Random,
+    ) -> Result<Option<(u32, i64, usize)>, Status> {
+        let len = entry.feasible();
+        let skipped = {
+            let positions = || entry.placed();
+            self.pre_score(&Feasible::in_classes(len, &positions))?
+        };
+        let (keeping, asking) = self.scorers(&skipped, true);
+        let asked = self.asked();
+        let below = |below| random.below(below);
+        let drawn = entry.draw(asked, &mut self.state, [&keeping, &asking], below)?;
+        // A choice of one is none.
+        Ok(drawn.map(|(at, score)| (at, if len == 1 { 0 } else { score }, len)))
     }
 
     /// The nodes that pass all filters by their groups, if that is known and there are any.
@@ -373,7 +371,9 @@ impl<'a> Cycle<'a> {
                 let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
                 let beside = rest.is_empty().then_some(filters);
                 entry.filter(Asked { beside, ..self.asked() }, &self.state, &keeping)?;
-                if rest.is_empty() && entry.feasible() > 0 {
+                // Nodes that are kept for others are not like those of their class.
+                let alike = rest.is_empty() || kept.positions(self.pod).next().is_none();
+                if alike && entry.place(self.asked(), &self.state, &rest)?.unwrap_or(0) > 0 {
                     return Ok(Found::Kept);
                 }
                 if rest.is_empty() {

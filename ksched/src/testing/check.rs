@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kcore::clock::Clock;
 use kcore::random::Random;
 
-use super::{draw_node, draw_pod, groups};
+use super::{classes, draw_node, draw_pod, groups};
 use crate::framework::{
     Action, Candidates, ClusterEvent, CycleState, EventObject, EventResource, Feasible, Framework,
     Handle, Happening, MAX_NODE_SCORE, MIN_NODE_SCORE, PluginFactory, Profile, Status,
@@ -30,6 +30,8 @@ pub struct Checked {
     pub scores: usize,
     /// Answers for groups of nodes that were compared with those for their nodes.
     pub groups: usize,
+    /// Answers for classes of nodes that were compared with those for their nodes.
+    pub classes: usize,
     /// Reservations that were given back.
     pub reservations: usize,
     /// Events that made a pod fit that the plugin had turned away.
@@ -43,6 +45,7 @@ pub struct Checked {
 /// * `kept_answers_hold`: a filter or scorer that says so with `keeps` answers alike for another
 ///   pod of the shape, and while other nodes change
 /// * `scores_are_in_range`: after normalization
+/// * `classes_hold`: what is said of a class of nodes is said of each of them
 /// * `groups_hold`: what is said of a group of nodes holds for each of them, and of a group in one
 ///   state something is said
 /// * `unreserve_can_be_repeated`: also without a reservation before it
@@ -157,6 +160,7 @@ impl Trial {
         let verdict = self.judge(&pod, &snapshot)?;
         self.compare_filters(&pod, &snapshot, &verdict)?;
         self.compare_scores(&pod, &snapshot, verdict.state.clone())?;
+        self.compare_classes(&pod, &snapshot, &verdict)?;
         self.keep(&pod, &nodes, &verdict)?;
         self.compare_groups(&pod, &nodes)?;
         self.reserve(&pod, &snapshot)?;
@@ -187,6 +191,20 @@ impl Trial {
             }
             self.checked.filters += nodes.len();
         }
+        Ok(())
+    }
+
+    fn compare_classes(
+        &mut self,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        verdict: &Verdict,
+    ) -> Result<(), String> {
+        let (framework, state) = (&self.framework, &verdict.state);
+        if !verdict.skipped && verdict.refused.is_none() {
+            self.checked.classes += classes::compare_filters(framework, state, pod, nodes)?;
+        }
+        self.checked.classes += classes::compare_scores(framework, state.clone(), pod, nodes)?;
         Ok(())
     }
 

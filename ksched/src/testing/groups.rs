@@ -32,7 +32,9 @@ pub(super) fn compare(
             compared += filter(framework, &state, pod, (group, &members))?;
         }
     }
-    let Some(state) = pre_scored(framework, state, pod, nodes) else { return Ok(compared) };
+    let Some(state) = pre_scored(framework, state, pod, nodes, InClasses::No) else {
+        return Ok(compared);
+    };
     for (group, members) in &groups {
         let members: Vec<&NodeInfo> = members.iter().map(|at| &*all[*at]).collect();
         compared += score(framework, &state, pod, (group, &members))?;
@@ -86,16 +88,27 @@ fn score(
     Ok(compared)
 }
 
+/// Whether scorers are told of the feasible nodes by classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InClasses {
+    Yes,
+    No,
+}
+
 /// The state after PreScore; none if the plugin has nothing to say.
-fn pre_scored(
+pub(super) fn pre_scored(
     framework: &Framework,
     mut state: CycleState,
     pod: &PodInfo,
     nodes: &Snapshot,
+    how: InClasses,
 ) -> Option<CycleState> {
     let all: Vec<u32> = (0_u32..).take(nodes.len()).collect();
     let list = || all.clone();
-    let feasible = Feasible::new(all.len(), &list);
+    let feasible = match how {
+        InClasses::Yes => Feasible::in_classes(all.len(), &list),
+        InClasses::No => Feasible::new(all.len(), &list),
+    };
     let mut points = framework.points.pre_score.iter();
     let skips = points.any(|p| p.plugin.pre_score(&mut state, pod, nodes, &feasible).is_skip());
     (!skips).then_some(state)

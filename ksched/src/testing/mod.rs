@@ -9,6 +9,7 @@
 //! ```
 
 mod check;
+mod classes;
 mod draw;
 mod groups;
 

@@ -19,6 +19,7 @@ use crate::framework::{
     PostFilterResult, SchedulerPlugin, Status, summary,
 };
 use crate::snapshot::{PodInfo, Snapshot};
+use crate::telling::Telling;
 use budget::Budgets;
 use table::{Sources, Table, Tables};
 
@@ -40,6 +41,7 @@ pub struct DefaultPreemption {
     changes: Arc<AtomicU64>,
     _registration: Registration,
     tables: Mutex<Tables>,
+    telling: Arc<Telling>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,8 +97,8 @@ impl DefaultPreemption {
             counter.fetch_add(1, Ordering::Release);
         });
         let budgets = informer.lister();
-        let tables = Mutex::default();
-        Ok(Self { handle: handle.clone(), budgets, changes, _registration, tables })
+        let (handle, tables, telling) = (handle.clone(), Mutex::default(), Arc::default());
+        Ok(Self { handle, budgets, changes, _registration, tables, telling })
     }
 
     /// Why a pod may not make others leave, if it may not.
@@ -173,7 +175,8 @@ impl PostFilterPlugin for DefaultPreemption {
                 let node = nodes.node(at).name();
                 let lesser = filters.all_kept_at(at).iter();
                 let lesser = lesser.filter(|other| other.priority() < pod.priority());
-                let effect = evict::effect(&self.handle, pod, node, victims, lesser);
+                let effect =
+                    evict::effect((&self.handle, &self.telling), pod, node, victims, lesser);
                 PostFilterResult::nominate(node, Some(effect))
             }
             None => {

@@ -2,7 +2,7 @@
 
 mod entry;
 mod groups;
-mod tree;
+mod members;
 
 use kcore::collections::{HashMap, HashSet};
 

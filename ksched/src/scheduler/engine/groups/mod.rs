@@ -1,6 +1,5 @@
 //! Nodes that no plugin tells apart, kept together: for pods whose like was never seen before.
 
-mod members;
 mod order;
 mod search;
 
@@ -11,9 +10,9 @@ use std::sync::Arc;
 use kcore::collections::HashMap;
 
 use super::Asked;
+use super::members::{self, Members};
 use crate::framework::{CycleState, Status};
 use crate::snapshot::{Amounts, Mark, NodeInfo, Snapshot};
-use members::Members;
 use order::{Key, Order, State};
 use search::{Search, Stop};
 

@@ -9,7 +9,7 @@ const MOST_PARTS: usize = 64;
 pub(super) type Key = (u32, Amounts);
 
 /// Nodes in one state.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct State {
     pub(super) key: Key,
     /// Its number.
@@ -117,8 +117,8 @@ where
         if block.parts.is_empty() {
             parts.remove(at);
         } else if block.parts.len() > MOST_PARTS {
-            let mut rest = Self::default();
-            rest.parts = block.parts.split_off(MOST_PARTS / 2);
+            let half = block.parts.split_off(MOST_PARTS / 2);
+            let mut rest = Self { parts: half, ..Self::default() };
             rest.refresh();
             block.refresh();
             parts.insert(at + 1, rest);
@@ -132,12 +132,6 @@ where
 
     fn list(parts: &[Self]) -> Parts<'_> {
         Parts::Groups(parts.iter().map(|part| part as &dyn Group).collect())
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { key: Key::default(), number: 0, nodes: 0 }
     }
 }
 

@@ -7,7 +7,7 @@ const WORD: usize = 64;
 
 /// The positions of the nodes in one state.
 #[derive(Debug)]
-pub(super) enum Members {
+pub(in crate::scheduler::engine) enum Members {
     /// In no particular order.
     Few(Vec<u32>),
     Many(Ranked),
@@ -15,7 +15,7 @@ pub(super) enum Members {
 
 /// A set of positions that knows how many there are below each.
 #[derive(Debug)]
-pub(super) struct Ranked {
+pub(in crate::scheduler::engine) struct Ranked {
     words: Vec<u64>,
     /// Sums over words, as a binary indexed tree.
     sums: Vec<u32>,
@@ -81,7 +81,7 @@ impl Default for Members {
 }
 
 impl Members {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::scheduler::engine) fn len(&self) -> usize {
         match self {
             Self::Few(few) => few.len(),
             Self::Many(ranked) => ranked.len,
@@ -89,7 +89,7 @@ impl Members {
     }
 
     /// A node that was in another state, of so many nodes in all.
-    pub(super) fn insert(&mut self, at: u32, nodes: usize) {
+    pub(in crate::scheduler::engine) fn insert(&mut self, at: u32, nodes: usize) {
         match self {
             Self::Few(few) if few.len() >= RANKED => {
                 let mut ranked = Ranked::new(nodes, few);
@@ -102,7 +102,7 @@ impl Members {
     }
 
     /// A node that is in this state leaves it.
-    pub(super) fn remove(&mut self, at: u32) {
+    pub(in crate::scheduler::engine) fn remove(&mut self, at: u32) {
         match self {
             Self::Few(few) => {
                 if let Some(index) = few.iter().position(|known| *known == at) {
@@ -119,7 +119,7 @@ impl Members {
     }
 
     /// Adds all of them to a list.
-    pub(super) fn list(&self, into: &mut Vec<u32>) {
+    pub(in crate::scheduler::engine) fn list(&self, into: &mut Vec<u32>) {
         match self {
             Self::Few(few) => into.extend(few),
             Self::Many(ranked) => into.extend(ranked.iter()),
@@ -128,7 +128,7 @@ impl Members {
 }
 
 /// The position that has `nth` others below it, of all members of these states.
-pub(super) fn nth<'a>(
+pub(in crate::scheduler::engine) fn nth<'a>(
     states: impl Iterator<Item = &'a Members>,
     nth: usize,
     nodes: usize,
