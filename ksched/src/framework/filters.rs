@@ -32,6 +32,12 @@ impl<'a> Filters<'a> {
         Self { framework, pod, skipped, kept }
     }
 
+    /// The nodes that are kept for pods, to ask what has changed of them.
+    #[must_use]
+    pub fn kept(&self) -> &'a Kept {
+        self.kept
+    }
+
     /// The nodes that are kept for others of at least the pod's priority, in their order.
     pub fn kept_positions(&self) -> impl Iterator<Item = u32> {
         self.kept.positions(self.pod)

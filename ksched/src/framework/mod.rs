@@ -6,10 +6,12 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
 
 mod candidates;
+mod classes;
 mod enabled;
 mod event;
 mod feasible;
 mod filters;
+mod group;
 mod normalization;
 mod plugin;
 mod point;
@@ -19,14 +21,18 @@ mod rejections;
 mod runtime;
 mod state;
 mod status;
+mod verdicts;
 mod waiting;
 
+pub(crate) use candidates::summary;
 pub use candidates::{Candidates, Diagnosis};
+pub use classes::{Basis, FilterClasses, ScoreClasses};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
 pub use feasible::Feasible;
 pub use filters::Filters;
+pub use group::GroupVerdict;
 pub use normalization::Normalization;
 pub(crate) use plugin::Plugged;
 pub use plugin::{
@@ -42,8 +48,8 @@ pub use points::{
 pub(crate) use profile::Plugins;
 pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
 pub use rejections::Rejections;
-pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};
+pub(crate) use verdicts::{PASSED, Verdicts};
 pub use waiting::WaitingPods;
