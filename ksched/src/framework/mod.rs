@@ -8,6 +8,8 @@
 mod candidates;
 mod enabled;
 mod event;
+mod extender;
+mod extenders;
 mod feasible;
 mod filters;
 mod normalization;
@@ -15,6 +17,7 @@ mod plugin;
 mod point;
 mod points;
 mod profile;
+mod proposal;
 mod rejections;
 mod runtime;
 mod state;
@@ -25,6 +28,8 @@ pub use candidates::{Candidates, Diagnosis};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
+pub use extender::{Extender, ExtenderError, Filtered, NodeVictims, Verbs};
+pub(crate) use extenders::EXTENDER;
 pub use feasible::Feasible;
 pub use filters::Filters;
 pub use normalization::Normalization;
@@ -41,6 +46,7 @@ pub use points::{
 };
 pub(crate) use profile::Plugins;
 pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
+pub use proposal::Proposal;
 pub use rejections::Rejections;
 pub(crate) use runtime::Failed;
 pub use runtime::Framework;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Candidates, CycleState, Diagnosis, EventRegistration, Feasible, Filters, Normalization, Status,
+    Candidates, CycleState, Diagnosis, EventRegistration, Feasible, Filters, Normalization,
+    Proposal, Status,
 };
 use crate::queue::QueuedPod;
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
@@ -144,19 +145,27 @@ pub struct PostFilterResult {
     pub nominated_node: Option<String>,
     /// What has to be done for that, such as evicting victims; or, with a rejection, because of it.
     pub effect: Option<Effect>,
+    /// What could be done, where extenders choose: the rest says nothing then.
+    pub proposal: Option<Proposal>,
 }
 
 impl PostFilterResult {
     /// A node is nominated.
     #[must_use]
     pub fn nominate(node: impl Into<String>, effect: Option<Effect>) -> Self {
-        Self { status: Status::success(), nominated_node: Some(node.into()), effect }
+        Self { nominated_node: Some(node.into()), effect, ..Status::success().into() }
+    }
+
+    /// Extenders choose.
+    #[must_use]
+    pub fn propose(proposal: Proposal) -> Self {
+        Self { proposal: Some(proposal), ..Status::success().into() }
     }
 }
 
 impl From<Status> for PostFilterResult {
     fn from(status: Status) -> Self {
-        Self { status, nominated_node: None, effect: None }
+        Self { status, nominated_node: None, effect: None, proposal: None }
     }
 }
 

@@ -10,7 +10,7 @@ use super::engine::{Asked, Engine, Entry};
 use super::explain::Explanation;
 use crate::framework::{
     Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
-    MIN_NODE_SCORE, Rejections, Status,
+    MIN_NODE_SCORE, Proposal, Rejections, Status,
 };
 pub use crate::queue::Kept;
 use crate::snapshot::{PodInfo, Snapshot};
@@ -42,6 +42,8 @@ pub struct Unplaced {
     pub nominated: Option<String>,
     /// What has to be done for that.
     pub effect: Option<Effect>,
+    /// What extenders have to be asked first.
+    pub(super) proposal: Option<Proposal>,
 }
 
 impl std::fmt::Debug for Unplaced {
@@ -60,9 +62,9 @@ impl Unplaced {
         if self.status.is_rejected() { self.diagnosis.message() } else { self.status.message() }
     }
 
-    fn error(status: Status) -> Box<Self> {
+    pub(super) fn error(status: Status) -> Box<Self> {
         let diagnosis = Diagnosis::default();
-        Box::new(Self { diagnosis, status, nominated: None, effect: None })
+        Box::new(Self { diagnosis, status, nominated: None, effect: None, proposal: None })
     }
 }
 
@@ -105,7 +107,7 @@ pub fn schedule_with(
 }
 
 /// One of the highest scores, each as likely as the other, with one draw.
-fn best(scores: &[i64], random: &Random) -> (usize, i64) {
+pub(super) fn best(scores: &[i64], random: &Random) -> (usize, i64) {
     let highest = scores.iter().copied().max().unwrap_or_default();
     let ties = scores.iter().filter(|score| **score == highest).count();
     let drawn = if ties > 1 { random.below(ties as u64) } else { 0 };
@@ -117,7 +119,7 @@ fn best(scores: &[i64], random: &Random) -> (usize, i64) {
     (at.unwrap_or_default(), highest)
 }
 
-enum Stop {
+pub(super) enum Stop {
     Error(Status),
     Unschedulable(Box<Diagnosis>),
 }
@@ -136,14 +138,16 @@ pub(super) struct Cycle<'a> {
     /// The plugins whose PreFilter had nothing to say.
     skipped: BTreeSet<Arc<str>>,
     /// The nodes that were turned away while others were not.
-    turned_away: Cell<Rejections>,
+    pub(super) turned_away: Cell<Rejections>,
+    /// The only nodes that could be meant, where some of them were feasible.
+    pub(super) narrowed: Option<Narrowed>,
 }
 
 /// The only nodes that can be meant, and which plugins say so.
-type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
+pub(super) type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
 
 /// The nodes that can take the pod.
-enum Found {
+pub(super) enum Found {
     /// All that the entry has.
     Kept,
     /// These.
@@ -153,7 +157,14 @@ enum Found {
 impl<'a> Cycle<'a> {
     pub(super) fn new(framework: &'a Framework, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Self {
         let (state, skipped) = (CycleState::default(), BTreeSet::new());
-        Self { framework, snapshot, pod, state, skipped, turned_away: Cell::default() }
+        let (turned_away, narrowed) = (Cell::default(), None);
+        Self { framework, snapshot, pod, state, skipped, turned_away, narrowed }
+    }
+
+    /// What the plugins noted for the node that was chosen.
+    pub(super) fn into_state(mut self) -> CycleState {
+        self.state.chosen();
+        self.state
     }
 
     /// What is said of every node, and the scores of those that could take the pod.
@@ -269,7 +280,11 @@ impl<'a> Cycle<'a> {
     }
 
     /// The nodes that can take the pod: at least one.
-    fn filter(&mut self, mut entry: Option<&mut Entry>, kept: &Kept) -> Result<Found, Stop> {
+    pub(super) fn filter(
+        &mut self,
+        mut entry: Option<&mut Entry>,
+        kept: &Kept,
+    ) -> Result<Found, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -303,8 +318,19 @@ impl<'a> Cycle<'a> {
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
             self.turned_away.set(rejected);
+            self.narrowed = narrowed;
             return Ok(Found::List(feasible));
         }
+        Err(Stop::Unschedulable(self.unschedulable(diagnosis, rejected, narrowed)))
+    }
+
+    /// Why no node can take the pod.
+    pub(super) fn unschedulable(
+        &self,
+        mut diagnosis: Diagnosis,
+        rejected: Rejections,
+        narrowed: Option<Narrowed>,
+    ) -> Box<Diagnosis> {
         diagnosis.rejected = rejected;
         if let Some((nodes, plugins)) = narrowed {
             self.rest(&nodes, &plugins, &mut diagnosis);
@@ -318,7 +344,7 @@ impl<'a> Cycle<'a> {
             diagnosis.blame(&plugin, code);
         }
         diagnosis.rejected.sort();
-        Err(Stop::Unschedulable(Box::new(diagnosis)))
+        Box::new(diagnosis)
     }
 
     /// The nodes of these names.
@@ -428,7 +454,7 @@ impl<'a> Cycle<'a> {
 
     /// The node that others made room on for this pod, if it fits there by now: there is no need
     /// to look at others, and it would be a pity to.
-    fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
+    pub(super) fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
         let Some(own) = kept.own().filter(|own| (*own as usize) < self.snapshot.len()) else {
             return Ok(None);
         };
@@ -449,7 +475,7 @@ impl<'a> Cycle<'a> {
         Ok(fits.then_some(own))
     }
 
-    fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {
+    pub(super) fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {
         let mut unplaced = Unplaced::error(Status::unschedulable(""));
         let mut messages = Vec::new();
         let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
@@ -468,6 +494,7 @@ impl<'a> Cycle<'a> {
             if found.effect.is_some() {
                 unplaced.effect = found.effect;
             }
+            unplaced.proposal = found.proposal;
             if found.status.is_success() {
                 break;
             }
@@ -483,7 +510,10 @@ impl<'a> Cycle<'a> {
     }
 
     /// Asks PreScore; the plugins that have nothing to say.
-    fn pre_score(&mut self, feasible: &Feasible<'_>) -> Result<BTreeSet<Arc<str>>, Status> {
+    pub(super) fn pre_score(
+        &mut self,
+        feasible: &Feasible<'_>,
+    ) -> Result<BTreeSet<Arc<str>>, Status> {
         let mut skipped: BTreeSet<Arc<str>> = BTreeSet::new();
         for plugged in &self.framework.points.pre_score {
             let (state, name) = (&mut self.state, &plugged.name);
@@ -500,14 +530,23 @@ impl<'a> Cycle<'a> {
     }
 
     /// The numbers of the scorers whose scores the entry has, and of those to ask.
-    fn scorers(&self, skipped: &BTreeSet<Arc<str>>, entry: bool) -> (Vec<usize>, Vec<usize>) {
+    pub(super) fn scorers(
+        &self,
+        skipped: &BTreeSet<Arc<str>>,
+        entry: bool,
+    ) -> (Vec<usize>, Vec<usize>) {
         let all = &self.framework.points.score;
         let active = (0..all.len()).filter(|at| !skipped.contains(&all[*at].0.name));
         active.partition(|at| entry && all[*at].0.plugin.keeps().is_some())
     }
 
     /// Adds the weighted scores of these scorers.
-    fn score(&self, feasible: &[u32], asked: &[usize], total: &mut [i64]) -> Result<(), Status> {
+    pub(super) fn score(
+        &self,
+        feasible: &[u32],
+        asked: &[usize],
+        total: &mut [i64],
+    ) -> Result<(), Status> {
         for at in asked {
             let (plugged, weight) = &self.framework.points.score[*at];
             let name = &plugged.name;

@@ -102,6 +102,18 @@ impl World {
         panic!("{pod} has no condition");
     }
 
+    /// Waits until a pod is told why it has no node: the reason and the message.
+    pub(crate) async fn told(&self, pod: &str) -> (String, String) {
+        for _ in 0..1200 {
+            let (status, reason, message) = self.condition(pod).await;
+            if status == "False" && !message.is_empty() {
+                return (reason, message);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{pod} was told nothing");
+    }
+
     pub(crate) async fn events(&self, reason: &str) -> Vec<String> {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let api: Api<Event> = Api::namespaced(Arc::clone(&self.admin), "default");

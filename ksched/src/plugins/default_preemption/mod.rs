@@ -2,6 +2,7 @@
 
 mod budget;
 mod evict;
+mod propose;
 mod table;
 mod victims;
 
@@ -177,6 +178,15 @@ impl PostFilterPlugin for DefaultPreemption {
                     victims::select(state, pod, nodes.node(*at), &kept, &budgets, filters);
                 table.set(*at, Row::new(&kept, outcome));
             }
+        }
+        let candidates = helpful.iter().filter_map(|at| match table.outcome(*at) {
+            Some(Outcome::Victims(victims)) => Some((*at, victims)),
+            _ => None,
+        });
+        if filters.extenders_choose() && candidates.clone().next().is_some() {
+            let proposal = propose::propose(&self.handle, pod, nodes, candidates, filters);
+            tables.put(signature, table);
+            return proposal;
         }
         for at in &helpful {
             if let Some(Outcome::Victims(victims)) = table.outcome(*at)
