@@ -285,13 +285,19 @@ pub trait PreBindPlugin: Debug + Send + Sync + 'static {
     async fn pre_bind(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Status;
 }
 
-/// Binds a pod to its node.
+/// Binds a pod to its node. Of several in a profile the first that does not skip the pod binds it,
+/// and the others are not asked.
 ///
 /// **Contract**: Skip lets the next plugin bind; success means that the API server has stored it.
 #[async_trait]
 pub trait BindPlugin: Debug + Send + Sync + 'static {
     /// Binds.
     async fn bind(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Status;
+    /// Whether it never skips a pod. A profile with a bind plugin behind such a one is refused:
+    /// it would never be asked.
+    fn binds_every_pod(&self) -> bool {
+        false
+    }
 }
 
 /// Is told of pods that were bound.

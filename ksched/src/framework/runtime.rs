@@ -72,6 +72,12 @@ impl Framework {
         if points.bind.is_empty() {
             return Err(Error::NoBind { profile: name });
         }
+        let mut binders = points.bind.iter();
+        let greedy = binders.find(|plugged| plugged.plugin.binds_every_pod());
+        if let (Some(greedy), Some(behind)) = (greedy, binders.next()) {
+            let [before, plugin] = [greedy, behind].map(|plugged| plugged.name.to_string());
+            return Err(Error::NeverBinds { profile: name, plugin, before });
+        }
         Ok(Self { name: name.into(), points, handle, extenders: Extenders::default() })
     }
 
@@ -251,7 +257,9 @@ impl Framework {
                 status => return Err((Arc::clone(&plugged.name), status)),
             }
         }
-        Err((Arc::from(""), Status::error("every bind plugin skipped the pod")))
+        let (profile, pod) = (&self.name, pod.key());
+        let why = format!("profile {profile:?}: pod {pod:?}: every bind plugin skipped it");
+        Err((Arc::from(""), Status::error(why)))
     }
 
     /// Tells that the pod is bound.
