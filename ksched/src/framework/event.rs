@@ -31,6 +31,8 @@ pub enum EventResource {
     StorageClass,
     /// A CSINode.
     CsiNode,
+    /// A PodGroup; its events carry no objects.
+    PodGroup,
 }
 
 /// What happened to it: a set of actions.
