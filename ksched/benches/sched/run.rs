@@ -19,6 +19,7 @@ use kstore::MemoryStore;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::meter::{Meter, Metered};
 use crate::workloads::{Churn, Pods, Volumes, Workload};
 use crate::{extras, templates};
 
@@ -35,8 +36,9 @@ pub(crate) struct Measured {
     pub(crate) rate: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    /// Cores that were busy, on average.
-    pub(crate) cores: f64,
+    /// Cores that were busy, on average: with everything; with the API server's calls; with the
+    /// scheduling loop.
+    pub(crate) cores: [f64; 3],
 }
 
 async fn create_nodes(client: &DynClient, workload: &Workload) {
@@ -185,16 +187,20 @@ fn cpu_seconds() -> f64 {
 /// Runs a workload once.
 pub(crate) async fn run(workload: &Workload) -> Measured {
     let api = ApiServer::new(MemoryStore::new());
-    let admin: DynClient = Arc::new(api.client(Identity::admin()));
+    let (server, scheduling) = (Meter::default(), Meter::default());
+    let client =
+        |identity| Metered { client: Arc::new(api.client(identity)), meter: server.clone() };
+    let admin: DynClient = Arc::new(client(Identity::admin()));
     create_nodes(&admin, workload).await;
     create_others(&admin, workload).await;
     extras::create_csi_nodes(&admin, workload).await;
     let stop = StopToken::new();
     let ctx = Context::new(Clock::system(), Random::seeded(1)).with_stop(stop.clone());
     let health = ctx.health().clone();
-    let scheduler = Scheduler::new(api.client(Identity::component("scheduler")));
+    let scheduler = Scheduler::new(client(Identity::component("scheduler")));
     let metrics = Arc::clone(scheduler.metrics());
-    let running = tokio::spawn(async move { scheduler.run(ctx).await });
+    let meter = scheduling.clone();
+    let running = tokio::spawn(async move { meter.count(scheduler.run(ctx)).await });
     while !health.current().is_ready() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -213,11 +219,13 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
         .clone()
         .map(|(pods, rate)| tokio::spawn(extras::delete(Arc::clone(&admin), pods, DELETED, rate)));
     metrics.reset();
-    let used = cpu_seconds();
+    let used = || [cpu_seconds(), server.read().as_secs_f64(), scheduling.read().as_secs_f64()];
+    let before = used();
     let [began, ended] =
         create_pods(&admin, &workload.measured, "pod", true, workload.volumes).await;
     let seconds = ended.duration_since(began).as_secs_f64();
-    let cores = (cpu_seconds() - used) / seconds;
+    let after = used();
+    let cores = std::array::from_fn(|at| (after[at] - before[at]) / seconds);
     for task in churning.into_iter().chain(deleting) {
         task.abort();
     }
