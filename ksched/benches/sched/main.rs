@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
 mod engine;
+mod extras;
 mod meter;
 mod run;
 mod templates;

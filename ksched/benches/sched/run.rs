@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kapi::ApiServer;
 use kapi::auth::Identity;
 use kcore::client::{Api, DeleteOptions, DynClient, WatchEvent, WatchOptions};
@@ -19,13 +20,16 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::meter::{Meter, Metered};
-use crate::templates;
-use crate::workloads::{Churn, Pods, Workload};
+use crate::workloads::{Churn, Pods, Volumes, Workload};
+use crate::{extras, templates};
 
 /// Creates under way at once.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 /// A run that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// What the pods are called that are deleted meanwhile.
+const DELETED: &str = "deleted";
 
 /// What was measured.
 pub(crate) struct Measured {
@@ -43,6 +47,13 @@ async fn create_nodes(client: &DynClient, workload: &Workload) {
         .map(|at| {
             let zone = workload.zones.get(at % workload.zones.len().max(1)).copied();
             let mut node = templates::node(&format!("node-{at}"), 110, zone);
+            let room = node.status.as_mut().unwrap();
+            if workload.devices > 0 {
+                let count = Quantity(workload.devices.to_string());
+                for map in [&mut room.capacity, &mut room.allocatable] {
+                    map.as_mut().unwrap().insert(templates::DEVICE.to_owned(), count.clone());
+                }
+            }
             if at < workload.tainted {
                 let taint = json!([{"key": "foo", "value": "", "effect": "NoSchedule"}]);
                 node.spec = Some(serde_json::from_value(json!({"taints": taint})).unwrap());
@@ -67,7 +78,8 @@ async fn create_nodes(client: &DynClient, workload: &Workload) {
 
 async fn create_others(client: &DynClient, workload: &Workload) {
     let namespaces: Api<Namespace> = Api::all(Arc::clone(client));
-    let all = workload.init.iter().chain([&workload.measured]);
+    let deleted = workload.deleted.iter().map(|(pods, _)| pods);
+    let all = workload.init.iter().chain([&workload.measured]).chain(deleted);
     let mut names: Vec<&str> = all.map(|pods| pods.namespace.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -93,7 +105,14 @@ async fn create_others(client: &DynClient, workload: &Workload) {
 }
 
 /// Creates pods, and waits until they are bound: when the first was created and the last bound.
-async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, wait: bool) -> [Instant; 2] {
+async fn create_pods(
+    client: &DynClient,
+    pods: &Pods,
+    prefix: &str,
+    wait: bool,
+    volumes: Volumes,
+) -> [Instant; 2] {
+    extras::create_volumes(client, volumes, pods, prefix).await;
     let api: Api<Pod> = Api::namespaced(Arc::clone(client), &*pods.namespace);
     let version = api.list(&Default::default()).await.unwrap().resource_version;
     let mut events = api.watch(&WatchOptions::default().after(version)).await.unwrap();
@@ -120,6 +139,7 @@ async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, wait: bool) 
         .for_each_concurrent(AT_ONCE, |at| {
             let (api, mut pod) = (api.clone(), pods.pod.clone());
             pod.metadata.name = Some(format!("{prefix}-{at}"));
+            extras::mount(volumes, &mut pod);
             async move {
                 api.create(pod).await.unwrap();
             }
@@ -173,6 +193,7 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     let admin: DynClient = Arc::new(client(Identity::admin()));
     create_nodes(&admin, workload).await;
     create_others(&admin, workload).await;
+    extras::create_csi_nodes(&admin, workload).await;
     let stop = StopToken::new();
     let ctx = Context::new(Clock::system(), Random::seeded(1)).with_stop(stop.clone());
     let health = ctx.health().clone();
@@ -184,21 +205,29 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for (at, pods) in workload.init.iter().enumerate() {
-        create_pods(&admin, pods, &format!("init-{at}"), workload.settle).await;
+        create_pods(&admin, pods, &format!("init-{at}"), workload.settle, workload.volumes).await;
+    }
+    if let Some((pods, _)) = &workload.deleted {
+        create_pods(&admin, pods, DELETED, true, Volumes::None).await;
     }
     let churning = match workload.churn {
         Churn::None => None,
         kind => Some(tokio::spawn(churn(Arc::clone(&admin), kind))),
     };
+    let deleting = workload
+        .deleted
+        .clone()
+        .map(|(pods, rate)| tokio::spawn(extras::delete(Arc::clone(&admin), pods, DELETED, rate)));
     metrics.reset();
     let used = || [cpu_seconds(), server.read().as_secs_f64(), scheduling.read().as_secs_f64()];
     let before = used();
-    let [began, ended] = create_pods(&admin, &workload.measured, "pod", true).await;
+    let [began, ended] =
+        create_pods(&admin, &workload.measured, "pod", true, workload.volumes).await;
     let seconds = ended.duration_since(began).as_secs_f64();
     let after = used();
     let cores = std::array::from_fn(|at| (after[at] - before[at]) / seconds);
-    if let Some(churning) = churning {
-        churning.abort();
+    for task in churning.into_iter().chain(deleting) {
+        task.abort();
     }
     let (p50, p99) = (metrics.quantile(0.5), metrics.quantile(0.99));
     stop.stop();
