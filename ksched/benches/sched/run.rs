@@ -90,8 +90,15 @@ async fn create_others(client: &DynClient, workload: &Workload) {
     }
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Created,
+    Bound,
+}
+
 /// Creates pods, and waits until they are bound: when the first was created and the last bound.
-async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, wait: bool) -> [Instant; 2] {
+async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, until: Until) -> [Instant; 2] {
     let api: Api<Pod> = Api::namespaced(Arc::clone(client), &*pods.namespace);
     let version = api.list(&Default::default()).await.unwrap().resource_version;
     let mut events = api.watch(&WatchOptions::default().after(version)).await.unwrap();
@@ -99,7 +106,7 @@ async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, wait: bool) 
     let own = prefix.clone();
     let watcher = tokio::spawn(async move {
         let mut bound = std::collections::BTreeSet::new();
-        while wait && bound.len() < count {
+        while until == Until::Bound && bound.len() < count {
             for event in events.next().await.unwrap().unwrap().iter() {
                 if let WatchEvent::Modified(object) = event {
                     let pod = object.view::<Pod>().unwrap();
@@ -177,8 +184,9 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     while !health.current().is_ready() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let until = if workload.settle { Until::Bound } else { Until::Created };
     for (at, pods) in workload.init.iter().enumerate() {
-        create_pods(&admin, pods, &format!("init-{at}"), workload.settle).await;
+        create_pods(&admin, pods, &format!("init-{at}"), until).await;
     }
     let churning = match workload.churn {
         Churn::None => None,
@@ -186,7 +194,7 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     };
     metrics.reset();
     let used = cpu_seconds();
-    let [began, ended] = create_pods(&admin, &workload.measured, "pod", true).await;
+    let [began, ended] = create_pods(&admin, &workload.measured, "pod", Until::Bound).await;
     let seconds = ended.duration_since(began).as_secs_f64();
     let cores = (cpu_seconds() - used) / seconds;
     if let Some(churning) = churning {
