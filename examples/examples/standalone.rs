@@ -3,6 +3,9 @@
 //! A control plane and one node in one process. Its state is in a journal, so it survives being
 //! killed, and its pods do too: they are processes of this machine. The image `host` runs their
 //! commands from its `PATH`.
+//!
+//! `--disable scheduler` leaves room for schedulers of their own, such as the example `scheduler`,
+//! and writes `scheduler.kubeconfig` for them. `controllers` and `node` can be left out as well.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,9 +29,16 @@ use ksched::Scheduler;
 use kstore::JournalStore;
 use kubrick_examples::program::{asked_to_stop, process_runtime, start};
 
+/// Objects are made by one thread and dropped by another all the time: the allocator matters.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const USAGE: &str = "usage: standalone [--data-dir D] [--listen A:P] [--service-cidr 127.80.0.0/16]
-                  [--pod-cidr 127.64.0.0/16] [--node NAME]";
+                  [--pod-cidr 127.64.0.0/16] [--node NAME]
+                  [--disable controllers,scheduler,node]";
+/// What can be left out.
+const PARTS: [&str; 3] = ["controllers", "scheduler", "node"];
 /// How long processes have to end when the server does.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -39,6 +49,7 @@ struct Arguments {
     service_cidr: String,
     pod_cidr: String,
     node: String,
+    disabled: Vec<String>,
 }
 
 impl Arguments {
@@ -49,6 +60,7 @@ impl Arguments {
             service_cidr: "127.80.0.0/16".to_owned(),
             pod_cidr: "127.64.0.0/16".to_owned(),
             node: "standalone".to_owned(),
+            disabled: Vec::new(),
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
@@ -64,10 +76,20 @@ impl Arguments {
                 "--service-cidr" => this.service_cidr = value()?,
                 "--pod-cidr" => this.pod_cidr = value()?,
                 "--node" => this.node = value()?,
+                "--disable" => {
+                    this.disabled = value()?.split(',').map(str::to_owned).collect();
+                    if let Some(other) = this.disabled.iter().find(|it| !PARTS.contains(&&***it)) {
+                        bail!("--disable {other}: not one of {}", PARTS.join(", "));
+                    }
+                }
                 other => bail!("{other} is not known; {USAGE}"),
             }
         }
         Ok(this)
+    }
+
+    fn runs(&self, part: &str) -> bool {
+        !self.disabled.iter().any(|disabled| disabled == part)
     }
 }
 
@@ -98,23 +120,32 @@ async fn run() -> anyhow::Result<()> {
     let path = directory.join("kubeconfig");
     let url = format!("https://{}", listener.address());
     kubeconfig(&path, &url, &ca, "kubernetes-admin", &admin)?;
-    println!("kubeconfig: {}", path.display());
 
     let client = |identity: Identity| -> DynClient { Arc::new(api.client(identity)) };
     let component = |name: &str| client(Identity::component(name));
-    let node = arguments.node.as_str();
-    let agent = AgentOptions::default().name(node).data_dir(directory.join("node"));
-    let agent = NodeAgent::new(client(Identity::node(node)), runtime.clone(), agent)
-        .listen(node_listener(&ca, node).await?);
-    let controllers = Controllers::stock(component("controller-manager"));
-    let stopped = Distribution::new()
-        .with(api.listen(listener))
-        .with(controllers.root_ca(ca.certificate_pem()))
-        .with(Scheduler::new(component("scheduler")))
-        .with(agent)
-        .with(ServiceRouter::new(component("proxy"), UserspaceProgrammer::new()).node(node))
-        .run(asked_to_stop())
-        .await;
+    let mut cluster = Distribution::new().with(api.listen(listener));
+    if arguments.runs("controllers") {
+        let controllers = Controllers::stock(component("controller-manager"));
+        cluster = cluster.with(controllers.root_ca(ca.certificate_pem()));
+    }
+    if arguments.runs("scheduler") {
+        cluster = cluster.with(Scheduler::new(component("scheduler")));
+    } else {
+        let user = "system:kube-scheduler";
+        let path = directory.join("scheduler.kubeconfig");
+        kubeconfig(&path, &url, &ca, user, &ca.client(user, &[], now)?)?;
+    }
+    if arguments.runs("node") {
+        let node = arguments.node.as_str();
+        let agent = AgentOptions::default().name(node).data_dir(directory.join("node"));
+        let agent = NodeAgent::new(client(Identity::node(node)), runtime.clone(), agent)
+            .listen(node_listener(&ca, node).await?);
+        let router = ServiceRouter::new(component("proxy"), UserspaceProgrammer::new()).node(node);
+        cluster = cluster.with(agent).with(router);
+    }
+    // Everything has its address and its credentials by now.
+    println!("kubeconfig: {}", path.display());
+    let stopped = cluster.run(asked_to_stop()).await;
     // What still runs would go on without its agent, for a successor to adopt.
     runtime.shutdown(STOP_GRACE).await?;
     anyhow::ensure!(stopped.is_clean(), "stopped by force: {stopped:?}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -47,6 +48,28 @@ async fn what_is_created_can_be_read_and_is_stamped() {
     assert!(Arc::ptr_eq(&created, &read), "a local read shares the view");
     let error = api.create(config_map("a")).await.unwrap_err();
     assert!(error.is_already_exists(), "A3: {error}");
+}
+
+/// A store in this process shows a write before it answers, and the writer applies it itself: no
+/// other task has a turn in between.
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_store_in_this_process_waits_for_no_task() {
+    let api = config_maps(&server());
+    api.list(&ListOptions::default()).await.unwrap();
+    let mut events = api.watch(&WatchOptions::default()).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let write = std::pin::pin!(api.create(config_map(name)));
+        let Poll::Ready(created) = futures::poll!(write) else { panic!("{name} waits") };
+        assert_eq!(created.unwrap().metadata.name.as_deref(), Some(name));
+        let read = std::pin::pin!(api.get(name));
+        assert!(futures::poll!(read).is_ready(), "C4");
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let batch = events.next().await.unwrap().unwrap();
+        seen.extend(batch.iter().map(|event| event.object().unwrap().meta().name.clone()));
+    }
+    assert_eq!(seen, ["a", "b", "c"], "watchers hear of it, too");
 }
 
 #[tokio::test(start_paused = true)]

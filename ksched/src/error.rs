@@ -74,6 +74,19 @@ pub enum Error {
         /// The profile's scheduler name.
         profile: String,
     },
+    /// A profile has a bind plugin that no pod would ever come to.
+    #[error(
+        "profile {profile:?}: bind plugin {plugin:?} is behind {before:?}, which binds every pod: \
+         enable it at bind, which puts it first, or disable {before:?} there"
+    )]
+    NeverBinds {
+        /// The profile's scheduler name.
+        profile: String,
+        /// The plugin that would never be asked.
+        plugin: String,
+        /// The plugin that binds every pod.
+        before: String,
+    },
     /// Profiles share one queue, so they must sort it alike.
     #[error("profile {profile:?} sorts the queue by {plugin:?}: all profiles must use one plugin")]
     DifferentQueueSort {

@@ -18,6 +18,7 @@
 //! | [`plugins`] | the stock plugins |
 //! | [`what_if`] | where pods would go, and why not elsewhere |
 //! | [`config`] | `KubeSchedulerConfiguration` |
+//! | `extender` | extenders behind HTTP, with the feature `extenders` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod cache;
@@ -25,6 +26,8 @@ pub mod cache;
 pub mod chapters;
 pub mod config;
 mod error;
+#[cfg(feature = "extenders")]
+pub mod extender;
 pub mod framework;
 mod offline;
 pub mod plugins;

@@ -54,7 +54,7 @@ async fn a_pod_that_does_not_fit_says_why_and_waits_for_a_node() {
     let _running = world.run(Scheduler::new(world.client()));
     world.pod(pod("p").cpu("2")).await;
     let message = "0/2 nodes are available: 1 Insufficient cpu, \
-                   1 node(s) had untolerated taint {gpu: yes}. preemption: 0/2 nodes are \
+                   1 node(s) had untolerated taint(s). preemption: 0/2 nodes are \
                    available: 2 Preemption is not helpful for scheduling.";
     let expected = ("False".to_owned(), "Unschedulable".to_owned(), message.to_owned());
     // The server's own default comes first, if there is one.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::World;
-use kcore::client::DeleteOptions;
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
+use kapi::ServerOptions;
+use kcore::client::{Api, DeleteOptions, Patch};
 use kcore::clock::Clock;
 use kcore::component::{Component, Context};
 use kcore::leader::Elected;
@@ -19,6 +21,7 @@ use ksched::config::SchedulerConfig;
 use ksched::framework::Profile;
 use ksched::plugins::{MIN_AVAILABLE_LABEL, POD_GROUP_LABEL, gang_scheduling, node_claims};
 use ksched::testing::{PodBuilder, node, pod};
+use serde_json::json;
 
 #[tokio::test(start_paused = true)]
 async fn two_schedulers_that_do_not_know_of_each_other_over_commit_no_node() {
@@ -112,6 +115,64 @@ leaderElection: {leaderElect: true}
     world.pod(pod("q")).await;
     world.bound("q").await;
     assert_eq!((by_first.scheduled(), by_second.scheduled()), (1, 1));
+}
+
+fn grouped(name: &str) -> PodBuilder {
+    pod(name).cpu("1").spec("schedulingGroup", json!({"podGroupName": "g"}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_group_of_the_api_says_how_many_of_its_pods_run_together() {
+    let world = World::with(ServerOptions::default().pod_groups());
+    world.node(node("a").cpu("2")).await;
+    let profile = Profile::default().args("GangScheduling", json!({"podGroups": true}));
+    let scheduler = Scheduler::new(world.client()).plugin(gang_scheduling()).profile(profile);
+    let _running = world.run(scheduler);
+    for at in 0..3 {
+        world.pod(grouped(&format!("m{at}"))).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(bound(&world).await, 0, "the group does not exist yet");
+    let groups: Api<PodGroup> = Api::namespaced(Arc::clone(&world.admin), "default");
+    let group = |policy: serde_json::Value| {
+        serde_json::from_value::<PodGroup>(json!({"metadata": {"name": "g"},
+            "spec": {"schedulingPolicy": policy}}))
+        .unwrap()
+    };
+    let wrong = groups.create(group(json!({"gang": {"minCount": 0}}))).await.unwrap_err();
+    assert!(wrong.to_string().contains("spec.schedulingPolicy.gang.minCount"), "{wrong}");
+    groups.create(group(json!({"gang": {"minCount": 3}}))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(bound(&world).await, 0, "there is no room for all");
+    // Two are enough now, and that many fit.
+    let fewer = r#"{"spec": {"schedulingPolicy": {"gang": {"minCount": 2}}}}"#;
+    groups.patch("g", Patch::Merge(fewer.into())).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(bound(&world).await, 2);
+}
+
+#[tokio::test]
+async fn a_server_has_pod_groups_only_if_it_is_asked_to() {
+    let world = World::new();
+    let groups: Api<PodGroup> = Api::namespaced(Arc::clone(&world.admin), "default");
+    assert!(groups.list(&Default::default()).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_a_gang_and_one_nobody_asked_about_hold_no_pod_back() {
+    for follows in [true, false] {
+        let world = World::with(ServerOptions::default().pod_groups());
+        world.node(node("a").cpu("2")).await;
+        let groups: Api<PodGroup> = Api::namespaced(Arc::clone(&world.admin), "default");
+        let policy = if follows { json!({"basic": {}}) } else { json!({"gang": {"minCount": 9}}) };
+        let group = json!({"metadata": {"name": "g"}, "spec": {"schedulingPolicy": policy}});
+        groups.create(serde_json::from_value(group).unwrap()).await.unwrap();
+        let profile = Profile::default().args("GangScheduling", json!({"podGroups": follows}));
+        let scheduler = Scheduler::new(world.client()).plugin(gang_scheduling()).profile(profile);
+        let _running = world.run(scheduler);
+        world.pod(grouped("m")).await;
+        world.bound("m").await;
+    }
 }
 
 fn member(name: &str, least: &str) -> PodBuilder {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::World;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use kcore::client::{Api, Patch};
 use ksched::Scheduler;
 use ksched::testing::{Cluster, PodBuilder, node, pod};
@@ -49,6 +49,41 @@ fn cluster() -> Cluster {
 fn refused(cluster: &Cluster, pod: PodBuilder) -> String {
     let message = cluster.place(pod).unwrap_err();
     message.split(" preemption: ").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_volume_is_made_where_its_driver_has_room_for_it() {
+    let driver = |counts: bool| {
+        let spec = json!({"storageCapacity": counts});
+        json!({"metadata": {"name": "csi.example.com"}, "spec": spec})
+    };
+    let capacity = |name: &str, on: &str, free: &str, largest: Option<&str>| {
+        let reach = json!({"matchLabels": {"kubernetes.io/hostname": on}});
+        let metadata = json!({"name": name, "namespace": "default"});
+        json!({"metadata": metadata, "storageClassName": "fast", "nodeTopology": reach,
+            "capacity": free, "maximumVolumeSize": largest})
+    };
+    let claimed = |cluster: Cluster| {
+        cluster
+            .json::<StorageClass>(class("WaitForFirstConsumer", "csi.example.com"))
+            .json::<PersistentVolumeClaim>(claim("c", None))
+    };
+    let with = |counts: bool, largest: Option<&str>| {
+        claimed(cluster())
+            .json::<CSIDriver>(driver(counts))
+            .json::<CSIStorageCapacity>(capacity("on-a", "a", "512Mi", None))
+            .json::<CSIStorageCapacity>(capacity("on-b", "b", "2Gi", largest))
+    };
+    assert_eq!(with(true, None).place(with_claim("p", "c")).as_deref(), Ok("b"));
+    // What is free is in pieces.
+    assert_eq!(
+        refused(&with(true, Some("900Mi")), with_claim("p", "c")),
+        "0/2 nodes are available: 2 node(s) did not have enough free storage."
+    );
+    // A driver that says nothing of it may have room anywhere.
+    for cluster in [with(false, Some("900Mi")), claimed(cluster())] {
+        assert!(cluster.place(with_claim("p", "c")).is_ok());
+    }
 }
 
 #[test]

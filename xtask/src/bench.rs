@@ -6,11 +6,12 @@ use crate::debian;
 use crate::run::cargo;
 
 /// Areas, as (name, package, benchmark, features); an area may have several benchmarks.
-const AREAS: [(&str, &str, &str, &str); 6] = [
+const AREAS: [(&str, &str, &str, &str); 7] = [
     ("store", "kstore", "store", ""),
     ("store", "kstore", "etcd", "etcd,etcd-server"),
     ("api", "kapi", "api", "serve"),
     ("sched", "ksched", "sched", ""),
+    ("sched", "kubrick-examples", "sched_https", ""),
     ("runtime", "knode", "runtime", ""),
     ("cluster", "kubrick-examples", "cluster", ""),
 ];
@@ -25,14 +26,15 @@ pub(crate) fn bench(areas: &[&str]) -> anyhow::Result<()> {
     }
     for (name, package, benchmark, features) in AREAS {
         if areas.is_empty() || areas.contains(&name) {
-            if name == "cluster" {
+            let drives = package == "kubrick-examples";
+            if drives {
                 // What it measures are programs of their own.
                 let programs = ["--example", "standalone", "--example", "simulated_nodes"];
                 let build = ["build", "--release", "--package", package];
                 cargo(&[&build[..], &programs[..]].concat(), &[])?;
             }
             let mut arguments = vec!["bench", "--package", package, "--bench", benchmark];
-            if name == "cluster" {
+            if drives {
                 // It drives those programs, and need not be optimized more than they are.
                 arguments.extend(["--profile", "release"]);
             }

@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The example's binary: cargo builds examples before it runs tests.
-pub fn standalone() -> PathBuf {
+/// An example's binary: cargo builds examples before it runs tests.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/standalone")
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
+/// The example that most tests drive.
+pub fn standalone() -> PathBuf {
+    example("standalone")
 }
 
 /// The kubectl to use, or none where the machine has none and nobody insists.
@@ -30,16 +35,18 @@ pub struct Server {
     dir: tempfile::TempDir,
     kubectl: String,
     pods: u8,
+    disabled: &'static str,
 }
 
 /// Starts the server, and waits until it has its address.
-fn spawn(dir: &Path, pods: u8) -> Child {
+fn spawn(dir: &Path, pods: u8, disabled: &str) -> Child {
     let mut child = Command::new(standalone())
         .arg("--data-dir")
         .arg(dir)
         .args(["--listen", "127.0.0.1:0"])
         .args(["--pod-cidr", &format!("127.{pods}.0.0/16")])
         .args(["--service-cidr", &format!("127.{}.0.0/16", pods + 1)])
+        .args(if disabled.is_empty() { vec![] } else { vec!["--disable", disabled] })
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -55,11 +62,16 @@ static SERVERS: AtomicU8 = AtomicU8::new(0);
 
 impl Server {
     pub fn start() -> Option<Self> {
+        Self::without("")
+    }
+
+    /// A server that lacks some of its parts, named as on its command line.
+    pub fn without(disabled: &'static str) -> Option<Self> {
         let kubectl = kubectl()?;
         let dir = tempfile::tempdir().unwrap();
         let pods = 100 + 2 * SERVERS.fetch_add(1, Ordering::Relaxed);
-        let child = spawn(dir.path(), pods);
-        let this = Self { child, dir, kubectl, pods };
+        let child = spawn(dir.path(), pods, disabled);
+        let this = Self { child, dir, kubectl, pods, disabled };
         this.run(&["get", "--raw", "/readyz"]);
         Some(this)
     }
@@ -72,7 +84,7 @@ impl Server {
 
     /// Starts it again over what it left, at another port.
     pub fn restart(&mut self) {
-        self.child = spawn(self.dir.path(), self.pods);
+        self.child = spawn(self.dir.path(), self.pods, self.disabled);
         self.run(&["get", "--raw", "/readyz"]);
     }
 
@@ -99,10 +111,20 @@ impl Server {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// Where a file of the server's is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn file(&self, name: &str, text: &str) -> String {
-        let path = self.dir.path().join(name);
+        let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
+    }
+
+    /// Applies a manifest.
+    pub fn apply(&self, name: &str, text: &str) {
+        self.run(&["apply", "-f", &self.file(name, text)]);
     }
 
     /// Asks the server to end, which it does within its grace period.

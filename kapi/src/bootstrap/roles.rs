@@ -160,7 +160,7 @@ fn components() -> Vec<ClusterRole> {
         rule(READ, "storage.k8s.io", ALL),
         rule(READ, "resource.k8s.io", ALL),
         rule("patch,update", "resource.k8s.io", "resourceclaims,resourceclaims/status"),
-        rule(READ, "scheduling.k8s.io", "priorityclasses"),
+        rule(READ, "scheduling.k8s.io", "podgroups,priorityclasses,workloads"),
     ];
     scheduler.extend(reviews());
     let mut manager = vec![

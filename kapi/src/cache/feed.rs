@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use kcore::collections::HashSet;
 use kcore::object::Object;
 use kcore::random::Random;
-use kstore::{Event, EventKind, KeyRange, RangeOptions, Revision, Store, WatchBatch, WatchOptions};
+use kstore::{KeyRange, RangeOptions, Revision, Store, WatchOptions};
 use tokio::time::Instant;
 
-use super::ring::Ring;
+use super::pump::Step;
 use super::{Cache, PREFIX};
 
 /// Records read at once while the cache is filled.
 const PAGE: usize = 1_000;
-/// How long changes gather before watchers are woken, unless none came before.
-const GATHER: Duration = Duration::from_millis(1);
 /// How long a revision is waited for before the store is asked how far it is: what others keep in
 /// the same store moves its revision without a word to this watch.
 const ASK_AFTER: Duration = Duration::from_millis(20);
@@ -30,16 +27,13 @@ pub(crate) struct Feed {
     store: Arc<dyn Store>,
     cache: Arc<Cache>,
     random: Random,
-    /// Rings with changes that are not sealed yet.
-    dirty: Vec<Arc<Ring>>,
-    flushed: Instant,
     /// Whether the cache has been filled before.
     filled: bool,
 }
 
 impl Feed {
     pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<Cache>, random: Random) -> Self {
-        Self { store, cache, random, dirty: Vec::new(), flushed: Instant::now(), filled: false }
+        Self { store, cache, random, filled: false }
     }
 
     /// Lists the store into the cache. Afterwards reads can be served.
@@ -87,7 +81,6 @@ impl Feed {
             self.filled = true;
         }
         self.cache.applied.advance(revision.0);
-        self.flush();
         self.cache.set_ready(true);
         Ok(revision)
     }
@@ -95,20 +88,22 @@ impl Feed {
     /// Turns the difference between the cache and a new listing into changes, in the order of
     /// their revisions.
     fn catch_up(
-        &mut self,
+        &self,
         mut changed: Vec<(usize, Arc<str>, Object)>,
         gone: HashSet<(usize, Arc<str>)>,
         revision: Revision,
     ) {
         changed.sort_by_key(|(_, _, object)| object.resource_version());
-        for (at, key, object) in changed {
-            self.cache.kinds[at].put(&key, object, &mut self.dirty);
-        }
         let mut gone: Vec<_> = gone.into_iter().collect();
         gone.sort_unstable();
-        for (at, key) in gone {
-            self.cache.kinds[at].delete(&key, revision.0, &mut self.dirty);
-        }
+        self.cache.change(|dirty| {
+            for (at, key, object) in changed {
+                self.cache.kinds[at].put(&key, object, dirty);
+            }
+            for (at, key) in gone {
+                self.cache.kinds[at].delete(&key, revision.0, dirty);
+            }
+        });
     }
 
     /// Follows the store from `revision` on, for ever.
@@ -137,74 +132,36 @@ impl Feed {
 
     async fn watch(&mut self, revision: Revision) -> kstore::Error {
         let options = WatchOptions::default().after(revision);
-        let mut stream = match self.store.watch(KeyRange::prefix(PREFIX), options).await {
-            Ok(stream) => stream,
+        match self.store.watch(KeyRange::prefix(PREFIX), options).await {
+            Ok(stream) => self.cache.begin(stream),
             Err(error) => return error,
-        };
+        }
         let mut sweep = tokio::time::interval(SWEEP_PERIOD);
         let cache = Arc::clone(&self.cache);
-        let mut ask_at: Option<Instant> = None;
+        let (mut ask_at, mut flush_at): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
-            let flush_at = self.flushed + GATHER;
-            let dirty = !self.dirty.is_empty();
-            let asking = ask_at.unwrap_or(flush_at);
+            let now = Instant::now();
+            let (asking, flushing) = (ask_at.unwrap_or(now), flush_at.unwrap_or(now));
             kcore::select! {
-                batch = stream.next() => match batch {
-                    Some(Ok(batch)) => self.apply(batch),
-                    Some(Err(error)) => return error,
-                    None => return kstore::Error::Closed,
+                step = cache.step() => match step {
+                    Step::FlushAt(at) => flush_at = Some(at),
+                    Step::Ended(error) => return error,
                 },
-                () = tokio::time::sleep_until(flush_at), if dirty => self.flush(),
+                () = tokio::time::sleep_until(flushing), if flush_at.is_some() => {
+                    flush_at = None;
+                    cache.flush_due();
+                }
                 () = cache.applied.awaited(), if ask_at.is_none() => {
                     ask_at = Some(Instant::now() + ASK_AFTER);
                 }
                 () = tokio::time::sleep_until(asking), if ask_at.is_some() => {
                     ask_at = cache.applied.is_awaited().then(|| {
-                        stream.request_progress();
+                        cache.request_progress();
                         Instant::now() + ASK_AFTER
                     });
                 }
                 _ = sweep.tick() => self.sweep().await,
             }
-        }
-    }
-
-    fn apply(&mut self, batch: WatchBatch) {
-        match batch {
-            WatchBatch::Events { revision, events } => {
-                for event in &events {
-                    self.apply_event(event);
-                }
-                self.cache.applied.advance(revision.0);
-            }
-            WatchBatch::Progress(revision) => self.cache.applied.advance(revision.0),
-        }
-        // The first change after a pause goes out at once; a stream of them in batches.
-        if !self.dirty.is_empty() && self.flushed.elapsed() >= GATHER {
-            self.flush();
-        }
-    }
-
-    fn apply_event(&mut self, event: &Event) {
-        let Some((at, key)) = route(&self.cache, &event.record.key) else { return };
-        let kind = &self.cache.kinds[at];
-        let revision = event.record.modified.0;
-        match event.kind {
-            EventKind::Delete => kind.delete(key, revision, &mut self.dirty),
-            EventKind::Put => match kind.decode(&event.record.value, revision) {
-                Ok(object) => {
-                    self.cache.remember(object.clone());
-                    kind.put(key, object, &mut self.dirty);
-                }
-                Err(error) => skip(&event.record.key, &error),
-            },
-        }
-    }
-
-    fn flush(&mut self) {
-        self.flushed = Instant::now();
-        for ring in self.dirty.drain(..) {
-            ring.seal();
         }
     }
 
@@ -216,11 +173,11 @@ impl Feed {
     }
 }
 
-fn route<'a>(cache: &Cache, key: &'a [u8]) -> Option<(usize, &'a str)> {
+pub(super) fn route<'a>(cache: &Cache, key: &'a [u8]) -> Option<(usize, &'a str)> {
     cache.route(std::str::from_utf8(key).ok()?)
 }
 
 /// A record that is no object must not stop the others from being served.
-fn skip(key: &[u8], error: &kcore::Error) {
+pub(super) fn skip(key: &[u8], error: &kcore::Error) {
     tracing::error!(key = %key.escape_ascii(), %error, "stored record is no object, left out");
 }

@@ -6,6 +6,7 @@
 mod feed;
 mod key;
 mod kind;
+mod pump;
 mod ring;
 mod waiters;
 mod watch;
@@ -24,6 +25,7 @@ pub(crate) use ring::Lagged;
 pub(crate) use watch::{Filter, Watcher};
 
 use crate::registry::{Registry, Row, Verbs};
+use pump::Pump;
 use waiters::Applied;
 
 /// Prefix of everything the server stores as objects.
@@ -39,6 +41,7 @@ pub(crate) struct Cache {
     /// The cache of each row of the table, by the row's number.
     by_row: Vec<Option<usize>>,
     applied: Arc<Applied>,
+    pump: Pump,
     ready: AtomicBool,
     recent: Mutex<VecDeque<Object>>,
 }
@@ -51,6 +54,7 @@ impl Cache {
             by_prefix: HashMap::default(),
             by_row: vec![None; registry.rows().len()],
             applied: Arc::default(),
+            pump: Pump::default(),
             ready: AtomicBool::new(false),
             recent: Mutex::default(),
         };

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use kcore::collections::HashMap;
 use kcore::name::Resource;
 
-use crate::loopback::LoopbackCidr;
 use crate::openapi::Documents;
+use crate::server::ServerOptions;
 
 pub(crate) use conversion::Way;
 pub(crate) use row::{Row, ScalePart, StatusPart, Subresource, Verbs, cast, cast_mut};
@@ -34,12 +34,16 @@ impl Registry {
     /// The built-in kinds, as a server without options has them.
     #[cfg(test)]
     pub(crate) fn built_in() -> Self {
-        Self::new(None)
+        Self::new(&ServerOptions::default())
     }
 
-    /// The built-in kinds. Endpoints may have loopback addresses of one range.
-    pub(crate) fn new(loopback: Option<LoopbackCidr>) -> Self {
-        Self::of_rows(table::rows(loopback))
+    /// The built-in kinds that these options ask for.
+    pub(crate) fn new(options: &ServerOptions) -> Self {
+        let mut rows = table::rows(options.loopback_pod_cidr);
+        if options.pod_groups {
+            rows.extend(table::group_rows());
+        }
+        Self::of_rows(rows)
     }
 
     /// A registry of these kinds.

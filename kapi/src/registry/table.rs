@@ -236,6 +236,19 @@ fn device_rows() -> Vec<Row> {
     rows
 }
 
+/// PodGroups and Workloads, which upstream does not serve by default either.
+pub(super) fn group_rows() -> Vec<Row> {
+    let rows = Vec::new();
+    k8s_openapi::k8s_if_ge_1_37! {
+        let rows = with(rows, [
+            row!(scheduling::v1beta1::PodGroup, status, counted)
+                .strategy(strategy::PodGroupStrategy),
+            row!(scheduling::v1beta1::Workload, counted).strategy(strategy::WorkloadStrategy),
+        ]);
+    }
+    rows
+}
+
 k8s_openapi::k8s_if_ge_1_34! {
     /// Rows with those that a later version added.
     fn with(rows: Vec<Row>, more: impl IntoIterator<Item = Row>) -> Vec<Row> {

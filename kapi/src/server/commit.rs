@@ -66,7 +66,8 @@ impl Server {
         let mut txn = Txn::default().when(compare).and_then(op).durability(at.row.durability);
         txn.compares.extend(extras.compares);
         txn.then.extend(extras.ops);
-        let result = self.store.txn(txn).await.map_err(|error| store_status(&error))?;
+        let result = self.cache.apply_with(self.store.txn(txn)).await;
+        let result = result.map_err(|error| store_status(&error))?;
         let TxnResult { succeeded, revision, mut current, .. } = result;
         if succeeded {
             // What was written can be read by whoever hears of it (C4).

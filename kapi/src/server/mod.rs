@@ -65,7 +65,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(store: Arc<dyn Store>, options: ServerOptions) -> Self {
-        let registry = Registry::new(options.loopback_pod_cidr);
+        let registry = Registry::new(&options);
         Self::with_registry(store, options, registry)
     }
 

@@ -28,6 +28,7 @@ pub struct ServerOptions {
     pub(crate) nodes: Option<Arc<dyn NodeConnector>>,
     pub(crate) node_addresses: Vec<AddressType>,
     pub(crate) loopback_pod_cidr: Option<LoopbackCidr>,
+    pub(crate) pod_groups: bool,
 }
 
 impl Default for ServerOptions {
@@ -45,6 +46,7 @@ impl Default for ServerOptions {
             nodes: None,
             node_addresses: AddressType::PREFERRED.to_vec(),
             loopback_pod_cidr: None,
+            pod_groups: false,
         }
     }
 }
@@ -133,6 +135,15 @@ impl ServerOptions {
     #[must_use]
     pub fn loopback_pod_cidr(mut self, cidr: LoopbackCidr) -> Self {
         self.loopback_pod_cidr = Some(cidr);
+        self
+    }
+
+    /// Serves PodGroups and Workloads of `scheduling.k8s.io/v1beta1`, which is off by default, as
+    /// beta versions are.
+    /// <https://kubernetes.io/docs/concepts/workloads/workload-api/>
+    #[must_use]
+    pub fn pod_groups(mut self) -> Self {
+        self.pod_groups = true;
         self
     }
 

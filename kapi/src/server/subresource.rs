@@ -59,7 +59,8 @@ impl Server {
         }
         let change = Bind { binding, node, now: Time(self.options.clock.now()) };
         let subresource = Some(Subresource::Binding);
-        let track = Track::Changes;
+        // As upstream: no manager is told of where a Pod was bound.
+        let track = Track::Nobody;
         let update = Update { user, path, row, subresource, options, track };
         self.change(&update, &change).await?;
         Object::from_json(&Status::success().to_json(), None)

@@ -28,7 +28,7 @@ pub(crate) enum Track {
     Changes,
     /// The object says already who manages what.
     Done,
-    /// Nobody does: the server's own writes.
+    /// Nobody manages what changes, and who managed something goes on: the server's own writes.
     Nobody,
 }
 

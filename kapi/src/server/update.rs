@@ -10,7 +10,7 @@ use kcore::status::{Cause, Status};
 
 use super::commit::{Outcome, Place};
 use super::create::adopt_namespace;
-use super::decode::{encode, present, to_stored, typed_of};
+use super::decode::{encode_with, present, to_stored, typed_of};
 use super::scale::Rescale;
 use super::subresource::decode;
 use super::track::Track;
@@ -159,7 +159,8 @@ impl Server {
             } else {
                 self.allocate(Some(&mut *new), Some(&*old_typed))?
             };
-            let encoded = encode(&storage, new)?;
+            let managers = (update.track == Track::Nobody).then(|| old.encoded().managers());
+            let encoded = encode_with(&storage, new, managers)?;
             if update.options.dry_run {
                 let object = Object::new(encoded, old.resource_version(), Some(storage.codec));
                 return present(row, object).await.map(Written::changed);
@@ -282,6 +283,8 @@ impl Server {
                 row.strategy.validate(&**new, &mut errors);
                 row.strategy.validate_update(&**new, old, &mut errors);
             }
+            // All it sets are the node, annotations and a condition.
+            Some(Subresource::Binding) => {}
             // The part alone was taken, so nothing else can have changed.
             Some(_) => row.strategy.validate(&**new, &mut errors),
         }

@@ -38,6 +38,11 @@ pub(crate) use workload::{DeploymentStrategy, ReplicaSetStrategy};
 
 use crate::registry::{Subresource, cast, cast_mut};
 
+k8s_openapi::k8s_if_ge_1_37! {
+    mod scheduling;
+    pub(crate) use scheduling::{PodGroupStrategy, WorkloadStrategy};
+}
+
 /// The rules of one kind, over its Rust type. Every method has the behavior of a kind without
 /// rules as its default.
 pub(crate) trait KindStrategy: Debug + Send + Sync + 'static {

@@ -133,11 +133,18 @@ impl Encoded {
         Cow::Owned([&bytes[..at], rest].concat())
     }
 
+    /// Who manages which fields, as JSON: what [`with_managers`](Self::with_managers) takes. It is
+    /// empty if nobody is known to.
+    #[must_use]
+    pub fn managers(&self) -> &[u8] {
+        let Some(at) = self.0.splice.filter(|_| self.0.managers > 0) else { return &[] };
+        &self.0.bytes[at + MANAGERS.len()..at + self.0.managers]
+    }
+
     /// Who manages which fields; nothing if nobody is known to.
     pub(super) fn managed_fields(&self) -> serde_json::Result<Option<Vec<ManagedFieldsEntry>>> {
-        let Some(at) = self.0.splice.filter(|_| self.0.managers > 0) else { return Ok(None) };
-        let text = &self.0.bytes[at + MANAGERS.len()..at + self.0.managers];
-        serde_json::from_slice(text).map(Some)
+        let text = self.managers();
+        (!text.is_empty()).then(|| serde_json::from_slice(text)).transpose()
     }
 
     /// The value this was encoded from. Only the first who asks gets it.

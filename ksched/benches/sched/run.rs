@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kapi::ApiServer;
 use kapi::auth::Identity;
 use kcore::client::{Api, DeleteOptions, DynClient, WatchEvent, WatchOptions};
@@ -18,21 +19,26 @@ use kstore::MemoryStore;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::templates;
-use crate::workloads::{Churn, Pods, Workload};
+use crate::meter::{Meter, Metered};
+use crate::workloads::{Churn, Pods, Volumes, Workload};
+use crate::{extras, templates};
 
 /// Creates under way at once.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 /// A run that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// What the pods are called that are deleted meanwhile.
+const DELETED: &str = "deleted";
 
 /// What was measured.
 pub(crate) struct Measured {
     pub(crate) rate: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    /// Cores that were busy, on average.
-    pub(crate) cores: f64,
+    /// Cores that were busy, on average: with everything; with the API server's calls; with the
+    /// scheduling loop.
+    pub(crate) cores: [f64; 3],
 }
 
 async fn create_nodes(client: &DynClient, workload: &Workload) {
@@ -41,6 +47,13 @@ async fn create_nodes(client: &DynClient, workload: &Workload) {
         .map(|at| {
             let zone = workload.zones.get(at % workload.zones.len().max(1)).copied();
             let mut node = templates::node(&format!("node-{at}"), 110, zone);
+            let room = node.status.as_mut().unwrap();
+            if workload.devices > 0 {
+                let count = Quantity(workload.devices.to_string());
+                for map in [&mut room.capacity, &mut room.allocatable] {
+                    map.as_mut().unwrap().insert(templates::DEVICE.to_owned(), count.clone());
+                }
+            }
             if at < workload.tainted {
                 let taint = json!([{"key": "foo", "value": "", "effect": "NoSchedule"}]);
                 node.spec = Some(serde_json::from_value(json!({"taints": taint})).unwrap());
@@ -65,7 +78,8 @@ async fn create_nodes(client: &DynClient, workload: &Workload) {
 
 async fn create_others(client: &DynClient, workload: &Workload) {
     let namespaces: Api<Namespace> = Api::all(Arc::clone(client));
-    let all = workload.init.iter().chain([&workload.measured]);
+    let deleted = workload.deleted.iter().map(|(pods, _)| pods);
+    let all = workload.init.iter().chain([&workload.measured]).chain(deleted);
     let mut names: Vec<&str> = all.map(|pods| pods.namespace.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -98,7 +112,14 @@ enum Until {
 }
 
 /// Creates pods, and waits until they are bound: when the first was created and the last bound.
-async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, until: Until) -> [Instant; 2] {
+async fn create_pods(
+    client: &DynClient,
+    pods: &Pods,
+    prefix: &str,
+    until: Until,
+    volumes: Volumes,
+) -> [Instant; 2] {
+    extras::create_volumes(client, volumes, pods, prefix).await;
     let api: Api<Pod> = Api::namespaced(Arc::clone(client), &*pods.namespace);
     let version = api.list(&Default::default()).await.unwrap().resource_version;
     let mut events = api.watch(&WatchOptions::default().after(version)).await.unwrap();
@@ -125,6 +146,7 @@ async fn create_pods(client: &DynClient, pods: &Pods, prefix: &str, until: Until
         .for_each_concurrent(AT_ONCE, |at| {
             let (api, mut pod) = (api.clone(), pods.pod.clone());
             pod.metadata.name = Some(format!("{prefix}-{at}"));
+            extras::mount(volumes, &mut pod);
             async move {
                 api.create(pod).await.unwrap();
             }
@@ -172,33 +194,48 @@ fn cpu_seconds() -> f64 {
 /// Runs a workload once.
 pub(crate) async fn run(workload: &Workload) -> Measured {
     let api = ApiServer::new(MemoryStore::new());
-    let admin: DynClient = Arc::new(api.client(Identity::admin()));
+    let (server, scheduling) = (Meter::default(), Meter::default());
+    let client =
+        |identity| Metered { client: Arc::new(api.client(identity)), meter: server.clone() };
+    let admin: DynClient = Arc::new(client(Identity::admin()));
     create_nodes(&admin, workload).await;
     create_others(&admin, workload).await;
+    extras::create_csi_nodes(&admin, workload).await;
     let stop = StopToken::new();
     let ctx = Context::new(Clock::system(), Random::seeded(1)).with_stop(stop.clone());
     let health = ctx.health().clone();
-    let scheduler = Scheduler::new(api.client(Identity::component("scheduler")));
+    let scheduler = Scheduler::new(client(Identity::component("scheduler")));
     let metrics = Arc::clone(scheduler.metrics());
-    let running = tokio::spawn(async move { scheduler.run(ctx).await });
+    let meter = scheduling.clone();
+    let running = tokio::spawn(async move { meter.count(scheduler.run(ctx)).await });
     while !health.current().is_ready() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let until = if workload.settle { Until::Bound } else { Until::Created };
     for (at, pods) in workload.init.iter().enumerate() {
-        create_pods(&admin, pods, &format!("init-{at}"), until).await;
+        create_pods(&admin, pods, &format!("init-{at}"), until, workload.volumes).await;
+    }
+    if let Some((pods, _)) = &workload.deleted {
+        create_pods(&admin, pods, DELETED, Until::Bound, Volumes::None).await;
     }
     let churning = match workload.churn {
         Churn::None => None,
         kind => Some(tokio::spawn(churn(Arc::clone(&admin), kind))),
     };
+    let deleting = workload
+        .deleted
+        .clone()
+        .map(|(pods, rate)| tokio::spawn(extras::delete(Arc::clone(&admin), pods, DELETED, rate)));
     metrics.reset();
-    let used = cpu_seconds();
-    let [began, ended] = create_pods(&admin, &workload.measured, "pod", Until::Bound).await;
+    let used = || [cpu_seconds(), server.read().as_secs_f64(), scheduling.read().as_secs_f64()];
+    let before = used();
+    let [began, ended] =
+        create_pods(&admin, &workload.measured, "pod", Until::Bound, workload.volumes).await;
     let seconds = ended.duration_since(began).as_secs_f64();
-    let cores = (cpu_seconds() - used) / seconds;
-    if let Some(churning) = churning {
-        churning.abort();
+    let after = used();
+    let cores = std::array::from_fn(|at| (after[at] - before[at]) / seconds);
+    for task in churning.into_iter().chain(deleting) {
+        task.abort();
     }
     let (p50, p99) = (metrics.quantile(0.5), metrics.quantile(0.99));
     stop.stop();

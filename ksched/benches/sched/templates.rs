@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
 pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";
 
+/// A resource that Kubernetes itself does not know.
+pub(crate) const DEVICE: &str = "example.com/device";
+
 /// A node with four CPUs and room for so many pods.
 pub(crate) fn node(name: &str, pods: u32, zone: Option<&str>) -> Node {
     let capacity = json!({"cpu": "4", "memory": "32Gi", "pods": pods.to_string()});

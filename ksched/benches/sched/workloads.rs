@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::templates::{Form, HOSTNAME, ZONE, colored, in_zones, on_node, pod, selected, spread};
+use crate::templates::{
+    DEVICE, Form, HOSTNAME, ZONE, colored, in_zones, on_node, pod, selected, spread,
+};
 
 /// Pods of one shape in one namespace.
 #[derive(Clone)]
@@ -25,6 +27,18 @@ pub(crate) enum Churn {
     Preempting,
 }
 
+/// What volume each pod has.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Volumes {
+    None,
+    /// Of a driver in the tree.
+    InTree,
+    /// The same, of nodes that have it outside.
+    Migrated,
+    /// Of a CSI driver.
+    Csi,
+}
+
 /// One workload.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -38,6 +52,11 @@ pub(crate) struct Workload {
     /// Whether the first pods are to be bound before the others come.
     pub(crate) settle: bool,
     pub(crate) service: bool,
+    pub(crate) volumes: Volumes,
+    /// What each node has of [`DEVICE`](crate::templates::DEVICE).
+    pub(crate) devices: u32,
+    /// Pods that are deleted meanwhile, so many a second.
+    pub(crate) deleted: Option<(Pods, u32)>,
     pub(crate) churn: Churn,
     pub(crate) measured: Pods,
     /// Upstream's own pass mark, in pods a second.
@@ -67,6 +86,9 @@ fn workload(name: &'static str, measured: Pods, target: f64) -> Workload {
         init: Vec::new(),
         settle: true,
         service: false,
+        volumes: Volumes::None,
+        devices: 0,
+        deleted: None,
         churn: Churn::None,
         measured,
         floor: None,
@@ -168,6 +190,7 @@ fn odd_workloads() -> Vec<Workload> {
             vast: true,
             init: vec![pods("namespace-1", 10_000, base(&gate))],
             settle: false,
+            deleted: Some((pods("namespace-3", 20_000, base(&on_node("scheduler-perf-node"))), 50)),
             floor: Some(910.0),
             ..workload(
                 "SchedulingWhileGated/1Node_10000GatedPods",
@@ -368,6 +391,53 @@ fn preemption_workloads() -> Vec<Workload> {
     ]
 }
 
+fn volume_workloads() -> Vec<Workload> {
+    let mounted = |name, volumes, [init, measured]: [usize; 2], floor| Workload {
+        volumes,
+        init: first(init),
+        floor: Some(floor),
+        ..workload(name, plain(measured), 15_000.0)
+    };
+    let all = [5_000, 5_000];
+    vec![
+        mounted("SchedulingInTreePVs/5000Nodes_2000Pods", Volumes::InTree, [1_000, 2_000], 290.0),
+        mounted("SchedulingMigratedInTreePVs/5000Nodes_5000Pods", Volumes::Migrated, all, 100.0),
+        mounted("SchedulingCSIPVs/5000Nodes_5000Pods", Volumes::Csi, all, 100.0),
+    ]
+}
+
+fn saturating_workloads() -> Vec<Workload> {
+    let device = json!({"spec": {"containers": [{"name": "pause",
+        "image": "registry.k8s.io/pause:3.10", "resources": {"limits": {DEVICE: "1"},
+            "requests": {DEVICE: "1"}}}]}});
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/never"]}});
+    let port = json!({"spec": {"containers": [{"name": "pause",
+        "image": "registry.k8s.io/pause:3.10",
+        "ports": [{"containerPort": 80, "hostPort": 8080}]}]}});
+    let batch = |name, pod| Workload {
+        nodes: 20_000,
+        ..workload(name, pods("namespace-2", 20_000, pod), 15_000.0)
+    };
+    vec![
+        Workload {
+            devices: 2,
+            floor: Some(180.0),
+            ..workload(
+                "SchedulingWithExtendedResource/5000pods_5000nodes",
+                pods("namespace-2", 5_000, base(&device)),
+                15_000.0,
+            )
+        },
+        Workload {
+            deleted: Some((pods("namespace-3", 5_000, base(&finalizer)), 100)),
+            floor: Some(830.0),
+            ..workload("SchedulingDeletedPodsWithFinalizers/5000Node", plain(5_000), 15_000.0)
+        },
+        batch("batching: HostPortConflict/20000Nodes", base(&port)),
+        batch("batching: ResourceSaturation/20000Nodes", pod("4", "500Mi", &json!({}))),
+    ]
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Workload> {
     let parts = [
@@ -377,6 +447,8 @@ pub(crate) fn all() -> Vec<Workload> {
         selector_workloads(),
         spread_workloads(),
         preemption_workloads(),
+        volume_workloads(),
+        saturating_workloads(),
     ];
     let mut all: Vec<Workload> = parts.into_iter().flatten().collect();
     all.push(Workload {

@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 macro_rules! form {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$how:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Default, Deserialize)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
         pub(super) struct $name {
-            $(pub(super) $field: $type,)*
+            $($(#[$how])* pub(super) $field: $type,)*
         }
     };
 }
@@ -30,6 +30,53 @@ form!(
         profiles: Vec<Profile>,
         extenders: Vec<Value>,
         delay_cache_until_active: Option<bool>,
+    }
+);
+
+#[cfg(feature = "extenders")]
+form!(
+    /// An extender behind HTTP.
+    Extender {
+        url_prefix: String,
+        filter_verb: String,
+        preempt_verb: String,
+        prioritize_verb: String,
+        weight: i64,
+        bind_verb: String,
+        #[serde(rename = "enableHTTPS")]
+        enable_https: bool,
+        tls_config: Option<ExtenderTlsConfig>,
+        #[serde(rename = "httpTimeout")]
+        http_timeout: Option<String>,
+        node_cache_capable: bool,
+        managed_resources: Vec<ManagedResource>,
+        ignorable: bool,
+    }
+);
+
+#[cfg(feature = "extenders")]
+form!(
+    /// A resource that an extender keeps account of.
+    ManagedResource {
+        name: String,
+        ignored_by_scheduler: bool,
+    }
+);
+
+#[cfg(feature = "extenders")]
+form!(
+    /// Whom to believe and what to show; data are in base64.
+    ExtenderTlsConfig {
+        insecure: bool,
+        server_name: String,
+        cert_file: String,
+        key_file: String,
+        #[serde(rename = "caFile")]
+        ca_file: String,
+        cert_data: String,
+        key_data: String,
+        #[serde(rename = "caData")]
+        ca_data: String,
     }
 );
 

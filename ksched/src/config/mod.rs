@@ -3,6 +3,8 @@
 //! <https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/>
 
 mod api;
+#[cfg(feature = "extenders")]
+mod extender;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +49,14 @@ pub enum ConfigError {
         /// What to do instead.
         why: &'static str,
     },
+    /// An extender cannot be used as it is described.
+    #[error("{field}: {message}")]
+    Extender {
+        /// Where it is.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 fn invalid(field: impl Into<String>, value: impl ToString, remedy: &'static str) -> ConfigError {
@@ -82,6 +92,8 @@ pub struct SchedulerConfig {
     percentage: Option<i64>,
     parallelism: i64,
     election: Option<Election>,
+    #[cfg(feature = "extenders")]
+    extenders: Vec<crate::extender::HttpExtender>,
 }
 
 #[derive(Debug, Clone)]
@@ -124,10 +136,11 @@ impl SchedulerConfig {
                 "should be an integer value greater than zero",
             ));
         }
-        if !file.extenders.is_empty() {
+        if !file.extenders.is_empty() && cfg!(not(feature = "extenders")) {
             return Err(ConfigError::Unsupported {
                 field: "extenders".to_owned(),
-                why: "extenders are not called yet: write a plugin instead",
+                why: "this program was built without extenders: build it with the feature \
+                      `extenders` of ksched, or write a plugin instead",
             });
         }
         let seconds = |field: &str, value: Option<i64>, default: Duration| match value {
@@ -161,7 +174,25 @@ impl SchedulerConfig {
             profiles.push(Profile { stock_only: true, ..Profile::default() });
         }
         let percentage = file.percentage_of_nodes_to_score;
-        Ok(Self { profiles, initial_backoff, max_backoff, percentage, parallelism, election })
+        #[cfg(feature = "extenders")]
+        let extenders = extender::read(file.extenders, &mut profiles)?;
+        Ok(Self {
+            profiles,
+            initial_backoff,
+            max_backoff,
+            percentage,
+            parallelism,
+            election,
+            #[cfg(feature = "extenders")]
+            extenders,
+        })
+    }
+
+    /// The extenders, which have a say in all profiles.
+    #[cfg(feature = "extenders")]
+    #[must_use]
+    pub fn extenders(&self) -> &[crate::extender::HttpExtender] {
+        &self.extenders
     }
 
     /// The profiles; at least one.

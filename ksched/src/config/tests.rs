@@ -124,7 +124,6 @@ fn wrong_configurations_say_what_would_be_right() {
         ("podMaxBackoffSeconds: -1\n", "podMaxBackoffSeconds: Invalid value: -1"),
         ("podInitialBackoffSeconds: 20\n", "must be greater than or equal to PodInitial"),
         ("nonsense: 1\n", "nonsense"),
-        ("extenders: [{urlPrefix: 'http://x'}]\n", "extenders: Forbidden"),
         ("profiles: [{}, {}]\n", "profiles[1].schedulerName: Invalid value: default-scheduler"),
         (
             "profiles: [{plugins: {score: {enabled: [{name: NodeAffinity, weight: -1}]}}}]\n",
@@ -139,6 +138,63 @@ fn wrong_configurations_say_what_would_be_right() {
     let old = "apiVersion: kubescheduler.config.k8s.io/v1beta3\nkind: KubeSchedulerConfiguration\n";
     let message = SchedulerConfig::from_yaml(old).unwrap_err().to_string();
     assert!(message.contains("must be kubescheduler.config.k8s.io/v1"), "{message}");
+}
+
+#[cfg(not(feature = "extenders"))]
+#[test]
+fn extenders_are_refused_by_a_program_without_them() {
+    let message = wrong("extenders: [{urlPrefix: 'http://x'}]\n");
+    assert!(message.contains("extenders: Forbidden"), "{message}");
+    assert!(message.contains("the feature `extenders` of ksched"), "{message}");
+}
+
+#[cfg(feature = "extenders")]
+#[test]
+fn wrong_extenders_say_what_would_be_right() {
+    for (extender, expected) in [
+        ("{}", "extenders[0].urlPrefix: \"\" is no URL of an extender"),
+        ("{urlPrefix: 'ftp://x'}", "it begins neither with http:// nor with https://"),
+        ("{urlPrefix: 'http://me:secret@x'}", "credentials do not belong there"),
+        ("{urlPrefix: 'https://x'}", "an authority to believe is needed"),
+        ("{urlPrefix: 'http://x', filterverb: f}", "extenders[0]: unknown field `filterverb`"),
+        (
+            "{urlPrefix: 'http://x', prioritizeVerb: p}",
+            "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it",
+        ),
+        (
+            "{urlPrefix: 'http://x', prioritizeVerb: p, weight: -3}",
+            "extenders[0].weight: Invalid value: -3",
+        ),
+        ("{urlPrefix: 'http://x', httpTimeout: soon}", "extenders[0].httpTimeout: Invalid value"),
+        (
+            "{urlPrefix: 'http://x', managedResources: [{name: cpu}]}",
+            "managedResources[0].name: Invalid value: cpu: is an invalid extended resource name",
+        ),
+        (
+            "{urlPrefix: 'http://x', managedResources: [{name: a.b/c}, {name: a.b/c}]}",
+            "managedResources[1].name: Invalid value: a.b/c: duplicate extender managed resource",
+        ),
+        (
+            "{urlPrefix: 'http://x', bindVerb: b}, {urlPrefix: 'http://y', bindVerb: b}",
+            "found 2 extenders implementing bind: only one extender can implement bind",
+        ),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {caFile: /no/such/file}}",
+            "extenders[0].tlsConfig.caFile: /no/such/file: ",
+        ),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {insecure: true, certData: YQ==}}",
+            "a certificate and its key are needed, or none of both",
+        ),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {caData: 'YQ=='}}",
+            "authority: no certificate in PEM",
+        ),
+    ] {
+        let message = wrong(&format!("extenders: [{extender}]\n"));
+        assert!(message.contains(expected), "{extender}: {message}");
+        assert!(!message.contains("secret"), "X8: {message}");
+    }
 }
 
 #[test]

@@ -31,6 +31,12 @@ pub enum EventResource {
     StorageClass,
     /// A CSINode.
     CsiNode,
+    /// A CSIDriver; its events carry no objects.
+    CsiDriver,
+    /// A CSIStorageCapacity; its events carry no objects.
+    CsiStorageCapacity,
+    /// A PodGroup; its events carry no objects.
+    PodGroup,
 }
 
 /// What happened to it: a set of actions.

@@ -45,6 +45,13 @@ impl<'a> Filters<'a> {
         self.kept
     }
 
+    /// Whether extenders choose among the nodes on which room can be made: then a plugin that
+    /// makes some returns a [`Proposal`](super::Proposal).
+    #[must_use]
+    pub fn extenders_choose(&self) -> bool {
+        self.framework.extenders.preempt(self.pod)
+    }
+
     /// The nodes that are kept for others of at least the pod's priority, in their order.
     pub fn kept_positions(&self) -> impl Iterator<Item = u32> {
         self.kept.positions(self.pod)

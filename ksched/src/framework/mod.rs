@@ -9,6 +9,8 @@ mod candidates;
 mod classes;
 mod enabled;
 mod event;
+mod extender;
+mod extenders;
 mod feasible;
 mod filters;
 mod group;
@@ -17,6 +19,7 @@ mod plugin;
 mod point;
 mod points;
 mod profile;
+mod proposal;
 mod rejections;
 mod runtime;
 mod state;
@@ -30,6 +33,8 @@ pub use classes::{Basis, FilterClasses, ScoreClasses};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
+pub use extender::{Extender, ExtenderError, Filtered, NodeVictims, Verbs};
+pub(crate) use extenders::EXTENDER;
 pub use feasible::Feasible;
 pub use filters::Filters;
 pub use group::GroupVerdict;
@@ -47,6 +52,7 @@ pub use points::{
 };
 pub(crate) use profile::Plugins;
 pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
+pub use proposal::Proposal;
 pub use rejections::Rejections;
 pub use runtime::Framework;
 pub use state::CycleState;

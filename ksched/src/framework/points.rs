@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::{
     Candidates, CycleState, Diagnosis, EventRegistration, Feasible, FilterClasses, Filters,
-    GroupVerdict, Normalization, ScoreClasses, Status,
+    GroupVerdict, Normalization, Proposal, ScoreClasses, Status,
 };
 use crate::queue::QueuedPod;
 use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
@@ -161,19 +161,27 @@ pub struct PostFilterResult {
     pub nominated_node: Option<String>,
     /// What has to be done for that, such as evicting victims; or, with a rejection, because of it.
     pub effect: Option<Effect>,
+    /// What could be done, where extenders choose: the rest says nothing then.
+    pub proposal: Option<Proposal>,
 }
 
 impl PostFilterResult {
     /// A node is nominated.
     #[must_use]
     pub fn nominate(node: impl Into<String>, effect: Option<Effect>) -> Self {
-        Self { status: Status::success(), nominated_node: Some(node.into()), effect }
+        Self { nominated_node: Some(node.into()), effect, ..Status::success().into() }
+    }
+
+    /// Extenders choose.
+    #[must_use]
+    pub fn propose(proposal: Proposal) -> Self {
+        Self { proposal: Some(proposal), ..Status::success().into() }
     }
 }
 
 impl From<Status> for PostFilterResult {
     fn from(status: Status) -> Self {
-        Self { status, nominated_node: None, effect: None }
+        Self { status, nominated_node: None, effect: None, proposal: None }
     }
 }
 
@@ -310,13 +318,19 @@ pub trait PreBindPlugin: Debug + Send + Sync + 'static {
     async fn pre_bind(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Status;
 }
 
-/// Binds a pod to its node.
+/// Binds a pod to its node. Of several in a profile the first that does not skip the pod binds it,
+/// and the others are not asked.
 ///
 /// **Contract**: Skip lets the next plugin bind; success means that the API server has stored it.
 #[async_trait]
 pub trait BindPlugin: Debug + Send + Sync + 'static {
     /// Binds.
     async fn bind(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Status;
+    /// Whether it never skips a pod. A profile with a bind plugin behind such a one is refused:
+    /// it would never be asked.
+    fn binds_every_pod(&self) -> bool {
+        false
+    }
 }
 
 /// Is told of pods that were bound.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
+use super::extenders::{EXTENDER, Extenders};
 use super::{
-    Args, CycleState, EventRegistration, ExtensionPoints, Handle, Happening, MAX_NODE_SCORE,
-    MAX_PERMIT_WAIT, MIN_NODE_SCORE, Permit, PluginFactory, Point, Profile, Status, enabled,
+    Args, CycleState, EventRegistration, Extender, ExtensionPoints, Handle, Happening,
+    MAX_NODE_SCORE, MAX_PERMIT_WAIT, MIN_NODE_SCORE, Permit, PluginFactory, Point, Profile, Status,
+    enabled,
 };
 use crate::Error;
 use crate::plugins;
@@ -26,6 +28,7 @@ pub struct Framework {
     pub(crate) name: Arc<str>,
     pub(crate) points: ExtensionPoints,
     pub(crate) handle: Handle,
+    pub(crate) extenders: Extenders,
 }
 
 /// Who failed, and how.
@@ -70,7 +73,20 @@ impl Framework {
         if points.bind.is_empty() {
             return Err(Error::NoBind { profile: name });
         }
-        Ok(Self { name: name.into(), points, handle })
+        let mut binders = points.bind.iter();
+        let greedy = binders.find(|plugged| plugged.plugin.binds_every_pod());
+        if let (Some(greedy), Some(behind)) = (greedy, binders.next()) {
+            let [before, plugin] = [greedy, behind].map(|plugged| plugged.name.to_string());
+            return Err(Error::NeverBinds { profile: name, plugin, before });
+        }
+        Ok(Self { name: name.into(), points, handle, extenders: Extenders::default() })
+    }
+
+    /// The same, with extenders that have a say beside the plugins.
+    #[must_use]
+    pub fn with_extenders(mut self, extenders: Vec<Arc<dyn Extender>>) -> Self {
+        self.extenders = Extenders::new(extenders);
+        self
     }
 
     /// The scheduler name it is for.
@@ -141,10 +157,7 @@ impl Framework {
     }
 
     fn panicked(&self, plugin: &str, pod: &PodInfo, panic: &(dyn std::any::Any + Send)) -> Status {
-        let text = panic.downcast_ref::<&str>().copied().map(Cow::Borrowed);
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(|text| text.as_str().into()));
-        let text = text.unwrap_or("no message".into());
-        self.fault(plugin, pod, &format!("panicked: {text}"))
+        self.fault(plugin, pod, &panic_text(panic))
     }
 
     /// An error that names profile, plugin and pod.
@@ -241,6 +254,11 @@ impl Framework {
                 return Err((Arc::clone(&plugged.name), status));
             }
         }
+        match self.bind_by_extender(pod, node).await {
+            Some(status) if status.is_success() => return Ok(()),
+            Some(status) => return Err((Arc::from(EXTENDER), status)),
+            None => {}
+        }
         for plugged in &self.points.bind {
             let call = AssertUnwindSafe(plugged.plugin.bind(state, pod, node)).catch_unwind();
             let status =
@@ -251,7 +269,9 @@ impl Framework {
                 status => return Err((Arc::clone(&plugged.name), status)),
             }
         }
-        Err((Arc::from(""), Status::error("every bind plugin skipped the pod")))
+        let (profile, pod) = (&self.name, pod.key());
+        let why = format!("profile {profile:?}: pod {pod:?}: every bind plugin skipped it");
+        Err((Arc::from(""), Status::error(why)))
     }
 
     /// Tells that the pod is bound.
@@ -265,6 +285,13 @@ impl Framework {
             let _ = self.guard(&plugged.name, pod, call);
         }
     }
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().map(Cow::Borrowed);
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(|text| text.as_str().into()));
+    format!("panicked: {}", text.unwrap_or("no message".into()))
 }
 
 /// Upstream's default weights.

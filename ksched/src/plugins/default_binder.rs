@@ -34,6 +34,10 @@ impl SchedulerPlugin for DefaultBinder {
 
 #[async_trait]
 impl BindPlugin for DefaultBinder {
+    fn binds_every_pod(&self) -> bool {
+        true
+    }
+
     async fn bind(&self, _: &CycleState, pod: &PodInfo, node: &str) -> Status {
         let binding = Binding {
             metadata: ObjectMeta {

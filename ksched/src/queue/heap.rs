@@ -49,10 +49,13 @@ impl Heap {
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
         // The heap gives its greatest first.
-        let sort = self.framework.points.queue_sort.first();
-        let sorted =
-            sort.map_or(Ordering::Equal, |sort| sort.plugin.compare(&self.queued, &other.queued));
-        sorted.reverse().then_with(|| other.ticket.cmp(&self.ticket))
+        let Some(sort) = self.framework.points.queue_sort.first() else {
+            return other.ticket.cmp(&self.ticket);
+        };
+        let compare = || Ok(sort.plugin.compare(&self.queued, &other.queued));
+        // A comparison that panics is no reason not to try either pod.
+        let sorted = self.framework.guard(&sort.name, &self.queued.pod, compare);
+        sorted.unwrap_or(Ordering::Equal).reverse().then_with(|| other.ticket.cmp(&self.ticket))
     }
 }
 

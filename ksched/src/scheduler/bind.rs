@@ -196,7 +196,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(shared: &Arc<Shared>, popped: Popped, unplaced: Unplaced) -> Self {
-        let Unplaced { diagnosis, status, nominated, effect } = unplaced;
+        let Unplaced { diagnosis, status, nominated, effect, .. } = unplaced;
         let unschedulable = status.is_rejected();
         let message = if unschedulable { diagnosis.message() } else { status.message() };
         let rejected_by = if unschedulable { diagnosis.plugins } else { BTreeSet::new() };

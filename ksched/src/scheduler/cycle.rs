@@ -10,7 +10,7 @@ use super::engine::{Asked, Engine, Entry, Groups, Passed};
 use super::explain::Explanation;
 use crate::framework::{
     Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
-    MIN_NODE_SCORE, Rejections, Status,
+    MIN_NODE_SCORE, Proposal, Rejections, Status,
 };
 pub use crate::queue::Kept;
 use crate::snapshot::{PodInfo, Snapshot};
@@ -42,6 +42,8 @@ pub struct Unplaced {
     pub nominated: Option<String>,
     /// What has to be done for that.
     pub effect: Option<Effect>,
+    /// What extenders have to be asked first.
+    pub(super) proposal: Option<Proposal>,
 }
 
 impl std::fmt::Debug for Unplaced {
@@ -60,9 +62,9 @@ impl Unplaced {
         if self.status.is_rejected() { self.diagnosis.message() } else { self.status.message() }
     }
 
-    fn error(status: Status) -> Box<Self> {
+    pub(super) fn error(status: Status) -> Box<Self> {
         let diagnosis = Diagnosis::default();
-        Box::new(Self { diagnosis, status, nominated: None, effect: None })
+        Box::new(Self { diagnosis, status, nominated: None, effect: None, proposal: None })
     }
 }
 
@@ -107,7 +109,7 @@ pub fn schedule_with(
 }
 
 /// What is remembered of earlier pods.
-enum Memory<'a> {
+pub(super) enum Memory<'a> {
     None,
     /// What was said for pods of the same signature.
     Entry(&'a mut Entry),
@@ -125,7 +127,7 @@ impl Memory<'_> {
 }
 
 /// One of the highest scores, each as likely as the other, with one draw.
-fn best(scores: &[i64], random: &Random) -> (usize, i64) {
+pub(super) fn best(scores: &[i64], random: &Random) -> (usize, i64) {
     let highest = scores.iter().copied().max().unwrap_or_default();
     let ties = scores.iter().filter(|score| **score == highest).count();
     let drawn = if ties > 1 { random.below(ties as u64) } else { 0 };
@@ -138,7 +140,7 @@ fn best(scores: &[i64], random: &Random) -> (usize, i64) {
 }
 
 /// No node took the pod: whoever turned one away waits for events that may help.
-fn refused(mut diagnosis: Diagnosis) -> Stop {
+fn refused(mut diagnosis: Diagnosis) -> Box<Diagnosis> {
     let kinds = diagnosis.rejected.kinds();
     let blamed: Vec<(Arc<str>, Code)> =
         kinds.map(|(plugin, status, _)| (Arc::clone(plugin), status.code())).collect();
@@ -146,10 +148,10 @@ fn refused(mut diagnosis: Diagnosis) -> Stop {
         diagnosis.blame(&plugin, code);
     }
     diagnosis.rejected.sort();
-    Stop::Unschedulable(Box::new(diagnosis))
+    Box::new(diagnosis)
 }
 
-enum Stop {
+pub(super) enum Stop {
     Error(Status),
     Unschedulable(Box<Diagnosis>),
 }
@@ -168,14 +170,16 @@ pub(super) struct Cycle<'a> {
     /// The plugins whose PreFilter had nothing to say.
     skipped: BTreeSet<Arc<str>>,
     /// The nodes that were turned away while others were not.
-    turned_away: Cell<Rejections>,
+    pub(super) turned_away: Cell<Rejections>,
+    /// The only nodes that could be meant, where some of them were feasible.
+    pub(super) narrowed: Option<Narrowed>,
 }
 
 /// The only nodes that can be meant, and which plugins say so.
-type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
+pub(super) type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
 
 /// The nodes that can take the pod.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     /// All that the entry has.
     Kept,
     /// Those of some groups.
@@ -187,7 +191,14 @@ enum Found<'a> {
 impl<'a> Cycle<'a> {
     pub(super) fn new(framework: &'a Framework, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Self {
         let (state, skipped) = (CycleState::default(), BTreeSet::new());
-        Self { framework, snapshot, pod, state, skipped, turned_away: Cell::default() }
+        let (turned_away, narrowed) = (Cell::default(), None);
+        Self { framework, snapshot, pod, state, skipped, turned_away, narrowed }
+    }
+
+    /// What the plugins noted for the node that was chosen.
+    pub(super) fn into_state(mut self) -> CycleState {
+        self.state.chosen();
+        self.state
     }
 
     /// What is said of every node, and the scores of those that could take the pod.
@@ -353,7 +364,11 @@ impl<'a> Cycle<'a> {
     }
 
     /// The nodes that can take the pod: at least one.
-    fn filter<'m>(&mut self, memory: &mut Memory<'m>, kept: &Kept) -> Result<Found<'m>, Stop> {
+    pub(super) fn filter<'m>(
+        &mut self,
+        memory: &mut Memory<'m>,
+        kept: &Kept,
+    ) -> Result<Found<'m>, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -379,7 +394,7 @@ impl<'a> Cycle<'a> {
                 }
                 if rest.is_empty() {
                     diagnosis.rejected = entry.rejections();
-                    return Err(refused(diagnosis));
+                    return Err(Stop::Unschedulable(refused(diagnosis)));
                 }
                 (Candidates::begun(entry.positions(), entry.rejections()), rest)
             }
@@ -398,13 +413,24 @@ impl<'a> Cycle<'a> {
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
             self.turned_away.set(rejected);
+            self.narrowed = narrowed;
             return Ok(Found::List(feasible));
         }
+        Err(Stop::Unschedulable(self.unschedulable(diagnosis, rejected, narrowed)))
+    }
+
+    /// Why no node can take the pod.
+    pub(super) fn unschedulable(
+        &self,
+        mut diagnosis: Diagnosis,
+        rejected: Rejections,
+        narrowed: Option<Narrowed>,
+    ) -> Box<Diagnosis> {
         diagnosis.rejected = rejected;
         if let Some((nodes, plugins)) = narrowed {
             self.rest(&nodes, &plugins, &mut diagnosis);
         }
-        Err(refused(diagnosis))
+        refused(diagnosis)
     }
 
     /// The nodes of these names.
@@ -501,7 +527,7 @@ impl<'a> Cycle<'a> {
 
     /// The node that others made room on for this pod, if it fits there by now: there is no need
     /// to look at others, and it would be a pity to.
-    fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
+    pub(super) fn nominated(&mut self, kept: &Kept) -> Result<Option<u32>, Stop> {
         let Some(own) = kept.own().filter(|own| (*own as usize) < self.snapshot.len()) else {
             return Ok(None);
         };
@@ -522,7 +548,7 @@ impl<'a> Cycle<'a> {
         Ok(fits.then_some(own))
     }
 
-    fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {
+    pub(super) fn post_filter(&self, mut diagnosis: Diagnosis, kept: &Kept) -> Box<Unplaced> {
         let mut unplaced = Unplaced::error(Status::unschedulable(""));
         let mut messages = Vec::new();
         let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
@@ -541,6 +567,7 @@ impl<'a> Cycle<'a> {
             if found.effect.is_some() {
                 unplaced.effect = found.effect;
             }
+            unplaced.proposal = found.proposal;
             if found.status.is_success() {
                 break;
             }
@@ -556,7 +583,10 @@ impl<'a> Cycle<'a> {
     }
 
     /// Asks PreScore; the plugins that have nothing to say.
-    fn pre_score(&mut self, feasible: &Feasible<'_>) -> Result<BTreeSet<Arc<str>>, Status> {
+    pub(super) fn pre_score(
+        &mut self,
+        feasible: &Feasible<'_>,
+    ) -> Result<BTreeSet<Arc<str>>, Status> {
         let mut skipped: BTreeSet<Arc<str>> = BTreeSet::new();
         for plugged in &self.framework.points.pre_score {
             let (state, name) = (&mut self.state, &plugged.name);
@@ -573,7 +603,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// The numbers of the scorers that have something to say.
-    fn scorers(&self, skipped: &BTreeSet<Arc<str>>) -> Vec<usize> {
+    pub(super) fn scorers(&self, skipped: &BTreeSet<Arc<str>>) -> Vec<usize> {
         let all = &self.framework.points.score;
         (0..all.len()).filter(|at| !skipped.contains(&all[*at].0.name)).collect()
     }
@@ -585,7 +615,12 @@ impl<'a> Cycle<'a> {
     }
 
     /// Adds the weighted scores of these scorers.
-    fn score(&self, feasible: &[u32], asked: &[usize], total: &mut [i64]) -> Result<(), Status> {
+    pub(super) fn score(
+        &self,
+        feasible: &[u32],
+        asked: &[usize],
+        total: &mut [i64],
+    ) -> Result<(), Status> {
         for at in asked {
             let (plugged, weight) = &self.framework.points.score[*at];
             let name = &plugged.name;

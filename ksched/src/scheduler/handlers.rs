@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use kcore::informer::{Change, Informers, Registration};
 use kcore::kind::Kind;
 use tokio::time::Instant;
@@ -97,13 +97,8 @@ fn on_other<K: Kind>(
 ) -> impl Fn(Change<Arc<K>>) + Send + Sync + 'static {
     let shared = Arc::clone(shared);
     move |change| {
-        let action = match &change {
-            Change::Added(_) => Action::ADD,
-            Change::Deleted(_) => Action::DELETE,
-            Change::Updated { .. } => Action::UPDATE,
-        };
         let event = Happening {
-            event: ClusterEvent::new(resource, action),
+            event: ClusterEvent::new(resource, action_of(&change)),
             old: change.before().cloned().map(wrap),
             new: change.after().cloned().map(wrap),
         };
@@ -130,7 +125,41 @@ pub(super) fn on_others(shared: &Arc<Shared>, informers: &Informers) -> Vec<Regi
         StorageClass => StorageClass,
         CSINode => CsiNode
     );
+    macro_rules! hear {
+        ($($kind:ty => $resource:ident),*) => {$(
+            if shared.listens_to(EventResource::$resource) {
+                let handler = on_change(shared, EventResource::$resource);
+                registrations.push(informers.of::<$kind>().on_change(handler));
+            }
+        )*};
+    }
+    hear!(CSIDriver => CsiDriver, CSIStorageCapacity => CsiStorageCapacity);
+    k8s_openapi::k8s_if_ge_1_37! {
+        hear!(k8s_openapi::api::scheduling::v1beta1::PodGroup => PodGroup);
+    }
     registrations
+}
+
+/// Tells that objects of a kind came, went or changed, but not which.
+fn on_change<K: Kind>(
+    shared: &Arc<Shared>,
+    resource: EventResource,
+) -> impl Fn(Change<Arc<K>>) + Send + Sync + 'static {
+    let shared = Arc::clone(shared);
+    move |change| {
+        let event = ClusterEvent::new(resource, action_of(&change));
+        let event = Happening { event, old: None, new: None };
+        shared.state.lock().queue.happened(&event, Instant::now());
+        shared.more.notify_one();
+    }
+}
+
+fn action_of<K>(change: &Change<K>) -> Action {
+    match change {
+        Change::Added(_) => Action::ADD,
+        Change::Deleted(_) => Action::DELETE,
+        Change::Updated { .. } => Action::UPDATE,
+    }
 }
 
 fn is_over(pod: &Pod) -> bool {

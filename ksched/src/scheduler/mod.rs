@@ -4,6 +4,7 @@ mod bind;
 pub mod cycle;
 pub mod engine;
 pub mod explain;
+mod extended;
 mod handlers;
 mod metrics;
 mod shard;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::config::SchedulerConfig;
-use crate::framework::{Framework, Handle, PluginFactory, Profile, WaitingPods};
+use crate::framework::{Extender, Framework, Handle, PluginFactory, Profile, WaitingPods};
 use crate::plugins;
 use crate::queue::{INITIAL_BACKOFF, Kept, MAX_BACKOFF, SchedulingQueue};
 use crate::snapshot::Snapshot;
@@ -61,6 +62,7 @@ pub struct Scheduler {
     metrics: Arc<Metrics>,
     backoff: (Duration, Duration),
     shard: Shard,
+    extenders: Vec<Arc<dyn Extender>>,
 }
 
 impl Scheduler {
@@ -74,7 +76,18 @@ impl Scheduler {
             metrics: Arc::default(),
             backoff: (INITIAL_BACKOFF, MAX_BACKOFF),
             shard: Shard::default(),
+            extenders: Vec::new(),
         }
+    }
+
+    /// Adds something outside that has a say in where pods go, of all profiles. Extenders are
+    /// asked in the order they come, those that can be done without last. For processes behind
+    /// HTTP, as a configuration names them, there is `HttpExtender` behind the feature
+    /// `extenders`.
+    #[must_use]
+    pub fn extender(mut self, extender: impl Extender) -> Self {
+        self.extenders.push(Arc::new(extender));
+        self
     }
 
     /// Looks only at the nodes whose name hashes to `index`, of `count` schedulers that share the
@@ -85,12 +98,17 @@ impl Scheduler {
         self
     }
 
-    /// Takes profiles and times from a configuration file, in place of those it has. As upstream
-    /// does it, plugins that are not stock ones then run only in profiles that enable them.
+    /// Takes profiles and times from a configuration file, in place of those it has, and adds its
+    /// extenders. As upstream does it, plugins that are not stock ones then run only in profiles
+    /// that enable them.
     #[must_use]
     pub fn config(mut self, config: &SchedulerConfig) -> Self {
         self.profiles = config.profiles().to_vec();
         self.backoff = (config.initial_backoff(), config.max_backoff());
+        #[cfg(feature = "extenders")]
+        for extender in config.extenders() {
+            self = self.extender(extender.clone());
+        }
         self
     }
 
@@ -158,7 +176,8 @@ impl Scheduler {
                 informers: informers.clone(),
                 recorder: recorder.clone(),
             };
-            let framework = Framework::new(profile, &self.factories, handle)?;
+            let framework = Framework::new(profile, &self.factories, handle)?
+                .with_extenders(self.extenders.clone());
             let sort = |framework: &Framework| {
                 framework.points.queue_sort.first().map(|plugged| Arc::clone(&plugged.name))
             };
@@ -240,14 +259,17 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let popped = shared.next().await;
         let began = Instant::now();
-        let outcome = {
+        {
             let mut state = shared.state.lock();
             state.cache.update(&mut snapshot);
             state.queue.nominated.copy_to(&mut kept, &snapshot);
             let own = state.queue.nominated.node_of(popped.pod.uid());
             kept.set_own(own.and_then(|node| snapshot.position(node)));
-            drop(state);
-            let (framework, pod) = (&popped.framework, &popped.pod);
+        }
+        let (framework, pod) = (&popped.framework, &popped.pod);
+        let outcome = if framework.extenders.decide(pod) {
+            extended::schedule(framework, &snapshot, &kept, pod, &random).await
+        } else {
             let engine = engines.entry(Arc::clone(&framework.name)).or_default();
             cycle::schedule_with(engine, framework, &snapshot, &kept, pod, &random)
         };

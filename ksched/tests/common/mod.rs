@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kapi::ApiServer;
 use kapi::auth::Identity;
+use kapi::{ApiServer, ServerOptions};
 use kcore::client::{Api, DynClient, ListOptions};
 use kcore::clock::Clock;
 use kcore::component::{Component, Context};
@@ -24,7 +24,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let api = ApiServer::new(MemoryStore::new());
+        Self::with(ServerOptions::default())
+    }
+
+    pub(crate) fn with(options: ServerOptions) -> Self {
+        let api = ApiServer::with(MemoryStore::new(), options);
         let admin = Arc::new(api.client(Identity::admin()));
         Self { api, admin }
     }
@@ -100,6 +104,18 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{pod} has no condition");
+    }
+
+    /// Waits until a pod is told why it has no node: the reason and the message.
+    pub(crate) async fn told(&self, pod: &str) -> (String, String) {
+        for _ in 0..1200 {
+            let (status, reason, message) = self.condition(pod).await;
+            if status == "False" && !message.is_empty() {
+                return (reason, message);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{pod} was told nothing");
     }
 
     pub(crate) async fn events(&self, reason: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ mod defaults;
 mod update;
 mod validate;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus, ResourceRequirements};
 
 use super::{FieldErrors, FieldPath, KindStrategy};
 use crate::registry::Subresource;
@@ -27,6 +27,7 @@ impl KindStrategy for PodStrategy {
         object.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(qos_class(object).to_owned()),
+            conditions: scheduling_gated(object),
             ..PodStatus::default()
         });
     }
@@ -118,6 +119,21 @@ impl KindStrategy for PodStrategy {
 
 fn resources(container: &Container) -> Option<&ResourceRequirements> {
     container.resources.as_ref()
+}
+
+/// That a pod waits for its gates, where it has some: the scheduler does not look at it.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness/>
+fn scheduling_gated(pod: &Pod) -> Option<Vec<PodCondition>> {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
+    gates.filter(|gates| !gates.is_empty()).map(|_| {
+        vec![PodCondition {
+            type_: "PodScheduled".to_owned(),
+            status: "False".to_owned(),
+            reason: Some("SchedulingGated".to_owned()),
+            message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+            ..PodCondition::default()
+        }]
+    })
 }
 
 /// The quality of service that requests and limits add up to.

@@ -118,6 +118,18 @@ fn quality_of_service_follows_requests_and_limits() {
 }
 
 #[test]
+fn a_gated_pod_says_so_from_the_first_moment() {
+    let reason = |gates: Value| {
+        let mut pod = pod(json!({"spec": {"schedulingGates": gates}}));
+        PodStrategy.prepare_create(&mut pod);
+        let conditions = pod.status.unwrap().conditions.unwrap_or_default();
+        conditions.first().map(|condition| condition.reason.clone().unwrap())
+    };
+    assert_eq!(reason(json!([{"name": "a/b"}])).as_deref(), Some("SchedulingGated"));
+    assert_eq!(reason(json!([])), None);
+}
+
+#[test]
 fn a_pod_nobody_runs_is_deleted_at_once() {
     // D6.
     let grace = |patch: Value, asked: Option<i64>| PodStrategy.grace_period(&pod(patch), asked);

@@ -2,6 +2,7 @@
 
 mod budget;
 mod evict;
+mod propose;
 mod table;
 mod victims;
 
@@ -169,6 +170,15 @@ impl PostFilterPlugin for DefaultPreemption {
         match signature {
             Some(_) => table.follow(sources, &budgets, look),
             None => table.fill(sources, look),
+        }
+        if filters.extenders_choose() && table.best().is_some() {
+            let candidates = table.candidates();
+            let tellers = (&self.handle, &self.telling);
+            let proposal = propose::propose(tellers, pod, nodes, candidates, filters);
+            if let Some(signature) = signature {
+                tables.put(signature, table);
+            }
+            return proposal;
         }
         let result = match table.best() {
             Some((at, victims)) => {

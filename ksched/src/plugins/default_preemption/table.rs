@@ -164,11 +164,15 @@ impl Table {
 
     /// The node on which it hurts least, and who has to leave it; of equal ones the first.
     pub(super) fn best(&self) -> Option<(u32, &[Arc<PodInfo>])> {
-        let (_, at) = self.order.first()?;
-        match &self.rows[*at as usize] {
-            Row::Victims(victims) => Some((*at, victims.pods())),
+        self.candidates().next().map(|(at, victims)| (at, victims.pods()))
+    }
+
+    /// The nodes on which room can be made, where it hurts least first.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (u32, &Victims)> {
+        self.order.iter().filter_map(|(_, at)| match &self.rows[*at as usize] {
+            Row::Victims(victims) => Some((*at, victims)),
             Row::NotHelpful | Row::Refused(_) => None,
-        }
+        })
     }
 
     /// Why nobody's leaving helps, and on how many nodes.

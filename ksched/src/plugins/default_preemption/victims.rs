@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::NO_VICTIMS;
 use super::budget::Budgets;
-use crate::framework::{CycleState, Filters, Status};
+use crate::framework::{CycleState, Filters, NodeVictims, Status};
 use crate::snapshot::{NodeInfo, PodInfo};
 
 /// How much it hurts that pods leave, the least first: by the budgets that are broken; then by the
@@ -57,7 +57,7 @@ fn by_importance(a: &Arc<PodInfo>, b: &Arc<PodInfo>) -> Ordering {
 }
 
 impl Victims {
-    fn new(pods: Vec<Arc<PodInfo>>, violations: usize) -> Self {
+    pub(super) fn new(pods: Vec<Arc<PodInfo>>, violations: usize) -> Self {
         let highest = pods.iter().map(|pod| pod.priority()).max().unwrap_or(i32::MIN);
         // Shifted, so that more victims always weigh more than fewer.
         let shifted = |pod: &Arc<PodInfo>| i64::from(pod.priority()) + i64::from(i32::MAX) + 1;
@@ -66,6 +66,11 @@ impl Victims {
         let earliest = most.map(|pod| Started::of(pod)).min().unwrap_or(Started::NotYet);
         let (count, earliest) = (pods.len(), Reverse(earliest));
         Self { pods, cost: Cost { violations, highest, sum, count, earliest } }
+    }
+
+    /// The same as extenders are told.
+    pub(super) fn of_node(&self) -> NodeVictims {
+        NodeVictims { pods: self.pods.clone(), violations: self.cost.violations }
     }
 
     pub(super) fn pods(&self) -> &[Arc<PodInfo>] {

@@ -20,7 +20,7 @@ use crate::framework::{
     SchedulerPlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
-use plan::{NO_VOLUME, Plan, Unbound, WRONG_NODE, plan, reachable};
+use plan::{Plan, Unbound, WRONG_NODE, plan, reachable};
 
 /// How long a pod waits for its volumes, if the arguments do not say.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
@@ -122,7 +122,8 @@ impl VolumeBinding {
             let class = self.storage.class(&claim);
             match class.filter(|_| self.storage.waits_for_consumer(&claim)) {
                 Some(class) if volume_name(&claim).is_none() => {
-                    unbound.push(Unbound { claim, class });
+                    let capacities = self.storage.capacities(&class);
+                    unbound.push(Unbound { claim, class, capacities });
                 }
                 _ => {
                     let why = "pod has unbound immediate PersistentVolumeClaims";
@@ -171,8 +172,8 @@ impl FilterPlugin for VolumeBinding {
         if !found.bound.iter().all(|volume| reachable(volume, node)) {
             reasons.push(WRONG_NODE.into());
         }
-        if plan(&found.unbound, &found.volumes, &found.reserved, node).is_none() {
-            reasons.push(NO_VOLUME.into());
+        if let Err(why) = plan(&found.unbound, &found.volumes, &found.reserved, node) {
+            reasons.push(why.into());
         }
         if reasons.is_empty() {
             return Status::success();
@@ -194,8 +195,9 @@ impl ReservePlugin for VolumeBinding {
         // Others may have reserved since the pod's cycle began.
         let others = reserved.iter().filter(|(uid, _)| uid.as_str() != pod.uid());
         let taken = others.flat_map(|(_, names)| names.iter().cloned()).collect();
-        let Some(plan) = plan(&found.unbound, &found.volumes, &taken, &node) else {
-            return Status::unschedulable(NO_VOLUME);
+        let plan = match plan(&found.unbound, &found.volumes, &taken, &node) {
+            Ok(plan) => plan,
+            Err(why) => return Status::unschedulable(why),
         };
         let names = plan.bindings.iter().filter_map(|(volume, _)| volume.metadata.name.clone());
         let names: Vec<String> = names.collect();
@@ -241,6 +243,8 @@ impl EnqueueExtensions for VolumeBinding {
             EventRegistration::new(EventResource::PersistentVolume, changes),
             EventRegistration::new(EventResource::Node, Action::ADD | Action::UPDATE_NODE_LABEL),
             EventRegistration::new(EventResource::CsiNode, changes),
+            EventRegistration::new(EventResource::CsiDriver, changes | Action::DELETE),
+            EventRegistration::new(EventResource::CsiStorageCapacity, changes),
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
 };
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSIStorageCapacity, StorageClass};
 use kcore::quantity::Quantity;
 use kcore::selector::LabelSelector;
 
@@ -18,6 +18,7 @@ use crate::snapshot::NodeInfo;
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 pub(super) const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
+pub(super) const NO_SPACE: &str = "node(s) did not have enough free storage";
 pub(super) const WRONG_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
 
 /// A claim that is bound once the node is chosen.
@@ -25,6 +26,32 @@ pub(super) const WRONG_NODE: &str = "node(s) didn't match PersistentVolume's nod
 pub(super) struct Unbound {
     pub(super) claim: Arc<PersistentVolumeClaim>,
     pub(super) class: Arc<StorageClass>,
+    /// What there is to make its volume from, if its driver says that.
+    /// <https://kubernetes.io/docs/concepts/storage/storage-capacity/>
+    pub(super) capacities: Option<Vec<Arc<CSIStorageCapacity>>>,
+}
+
+impl Unbound {
+    fn size(&self) -> Option<Quantity> {
+        let resources = self.claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+        let requests = resources.and_then(|resources| resources.requests.as_ref())?;
+        Quantity::from_api(requests.get("storage")?).ok()
+    }
+
+    /// Whether there is enough to make its volume where a node can reach it.
+    fn has_room(&self, node: &NodeInfo) -> bool {
+        let (Some(capacities), Some(size)) = (&self.capacities, self.size()) else { return true };
+        let nothing = std::collections::BTreeMap::new();
+        let labels = node.node().metadata.labels.as_ref().unwrap_or(&nothing);
+        capacities.iter().any(|capacity| {
+            let largest = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref());
+            let largest = largest.and_then(|largest| Quantity::from_api(largest).ok());
+            let reach = capacity.node_topology.as_ref();
+            let reach = reach.and_then(|reach| LabelSelector::from_api(Some(reach)).ok());
+            largest.is_some_and(|largest| largest >= size)
+                && reach.is_some_and(|reach| reach.matches(labels))
+        })
+    }
 }
 
 /// What is to be done for a pod's claims on one node.
@@ -142,28 +169,28 @@ fn allows(class: &StorageClass, node: &NodeInfo) -> bool {
         })
 }
 
-/// What is to be done for these claims on a node; nothing if it cannot be.
+/// What is to be done for these claims on a node.
+///
+/// # Errors
+/// Why it cannot be done.
 pub(super) fn plan(
     unbound: &[Unbound],
     volumes: &[Arc<PersistentVolume>],
     reserved: &BTreeSet<String>,
     node: &NodeInfo,
-) -> Option<Plan> {
+) -> Result<Plan, &'static str> {
     let mut plan = Plan::default();
     let taken: BTreeSet<&str> = reserved.iter().map(String::as_str).collect();
     // The smallest claims first, so that they do not take what larger ones need.
     let mut unbound: Vec<&Unbound> = unbound.iter().collect();
-    unbound.sort_by_key(|unbound| {
-        let spec = unbound.claim.spec.as_ref();
-        let resources = spec.and_then(|spec| spec.resources.as_ref());
-        storage(resources.and_then(|resources| resources.requests.as_ref()))
-    });
+    unbound.sort_by_key(|unbound| unbound.size().unwrap_or_default());
     let mut names: Vec<Arc<PersistentVolume>> = Vec::new();
-    for Unbound { claim, class } in unbound {
+    for wanted in unbound {
+        let Unbound { claim, class, .. } = wanted;
         if let Some(chosen) = annotation(&claim.metadata, SELECTED_NODE) {
             // Its volume is being made for that node already.
             if chosen != node.name() {
-                return None;
+                return Err(NO_VOLUME);
             }
             plan.provisions.push(Arc::clone(claim));
             continue;
@@ -179,11 +206,14 @@ pub(super) fn plan(
             None => {
                 let made = !class.provisioner.is_empty() && class.provisioner != NO_PROVISIONER;
                 if !made || !allows(class, node) {
-                    return None;
+                    return Err(NO_VOLUME);
+                }
+                if !wanted.has_room(node) {
+                    return Err(NO_SPACE);
                 }
                 plan.provisions.push(Arc::clone(claim));
             }
         }
     }
-    Some(plan)
+    Ok(plan)
 }

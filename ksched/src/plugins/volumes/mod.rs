@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
 use kcore::informer::Lister;
 use kcore::object::controller_of;
 
@@ -47,6 +47,8 @@ pub(super) struct Storage {
     pub(super) claims: Lister<PersistentVolumeClaim>,
     pub(super) volumes: Lister<PersistentVolume>,
     pub(super) classes: Lister<StorageClass>,
+    drivers: Lister<CSIDriver>,
+    capacities: Lister<CSIStorageCapacity>,
 }
 
 impl Storage {
@@ -56,6 +58,8 @@ impl Storage {
             claims: informers.of::<PersistentVolumeClaim>().lister(),
             volumes: informers.of::<PersistentVolume>().lister(),
             classes: informers.of::<StorageClass>().lister(),
+            drivers: informers.of::<CSIDriver>().lister(),
+            capacities: informers.of::<CSIStorageCapacity>().lister(),
         }
     }
 
@@ -93,6 +97,16 @@ impl Storage {
     /// The class of a claim, if it names one that exists.
     pub(super) fn class(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
         self.classes.get("", class_name(claim)?)
+    }
+
+    /// What there is to make volumes of a class from, if its driver wants that to count.
+    pub(super) fn capacities(&self, class: &StorageClass) -> Option<Vec<Arc<CSIStorageCapacity>>> {
+        let driver = self.drivers.get("", &class.provisioner)?;
+        driver.spec.storage_capacity.filter(|counts| *counts)?;
+        let mut capacities = self.capacities.list();
+        let name = class.metadata.name.as_deref();
+        capacities.retain(|capacity| Some(capacity.storage_class_name.as_str()) == name);
+        Some(capacities)
     }
 
     /// The volume that a claim is bound to.

@@ -1,5 +1,7 @@
 //! GangScheduling: pods that run together or not at all.
 
+mod groups;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::framework::{
     PreEnqueuePlugin, QueueingHint, ReservePlugin, SchedulerPlugin, Status,
 };
 use crate::snapshot::{PodInfo, Snapshot};
+use groups::Groups;
 
 const NAME: &str = "GangScheduling";
 /// The label that names a pod's group.
@@ -31,34 +34,52 @@ const WAIT: Duration = Duration::from_secs(60);
 /// A gang that does not fit tries again and again, and holds some room for moments: pods of no
 /// higher priority may have to wait for it to give up, or to be deleted.
 ///
-/// The `PodGroup` API of `scheduling.k8s.io` is not generally available, and not read. The plugin
-/// is not enabled by default: add [`gang_scheduling`](super::gang_scheduling) to the scheduler.
+/// With the argument `podGroups: true` it follows the `PodGroup` API of `scheduling.k8s.io/v1beta1`
+/// too, which servers do not serve by default: a pod with `spec.schedulingGroup` waits for its
+/// group to exist, and for as many pods as the group's gang policy says.
+///
+/// The plugin is not enabled by default: add [`gang_scheduling`](super::gang_scheduling) to the
+/// scheduler.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/gang-scheduling/>
 #[derive(Debug)]
 pub struct GangScheduling {
     handle: Handle,
     pods: SharedInformer<Pod>,
     by_group: Index,
+    groups: Option<Groups>,
     wait: Duration,
+}
+
+/// How many pods of a group must run for any to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Least {
+    Count(usize),
+    /// The group does not exist yet.
+    Unknown,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Arguments {
     permit_waiting_time_seconds: Option<u64>,
+    pod_groups: bool,
     #[serde(rename = "apiVersion")]
     _api_version: String,
     #[serde(rename = "kind")]
     _kind: String,
 }
 
-/// A group by its key, and how many of it must run.
-fn group(pod: &Pod) -> Option<(String, usize)> {
+/// A pod's group by its key, and what the pod itself says of how many of it must run. A group of
+/// the API is another one than that of the same name by labels.
+fn group(pod: &Pod) -> Option<(String, Option<usize>)> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    if let Some(name) = groups::named(pod) {
+        return Some((format!("podgroups/{namespace}/{name}"), None));
+    }
     let labels = pod.metadata.labels.as_ref()?;
     let name = labels.get(POD_GROUP_LABEL)?;
     let least = labels.get(MIN_AVAILABLE_LABEL)?.parse().ok()?;
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    Some((format!("{namespace}/{name}"), least))
+    Some((format!("{namespace}/{name}"), Some(least)))
 }
 
 fn is_over(pod: &Pod) -> bool {
@@ -75,11 +96,25 @@ impl GangScheduling {
     pub fn new(args: &Args, handle: &Handle) -> Result<Self, String> {
         let args: Arguments = args.parse()?;
         let wait = args.permit_waiting_time_seconds.map_or(WAIT, Duration::from_secs);
+        let groups = args.pod_groups.then(|| Groups::new(handle)).transpose()?;
         let pods = handle.informers().of::<Pod>();
         let by_group = pods.add_index("podGroup", |pod: &Pod| {
             group(pod).map(|(key, _)| key).into_iter().collect()
         });
-        Ok(Self { handle: handle.clone(), pods, by_group, wait })
+        Ok(Self { handle: handle.clone(), pods, by_group, groups, wait })
+    }
+
+    /// A pod's group by its key, and how many of it must run.
+    fn gang(&self, pod: &Pod) -> Option<(String, Least)> {
+        match (group(pod)?, &self.groups) {
+            ((key, Some(least)), _) => Some((key, Least::Count(least))),
+            ((key, None), Some(groups)) => {
+                let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+                Some((key, groups.least(namespace, groups::named(pod)?)))
+            }
+            // Nobody told the plugin to follow the API.
+            ((_, None), None) => None,
+        }
     }
 
     fn members(&self, key: &str) -> Vec<Arc<Pod>> {
@@ -108,7 +143,10 @@ impl SchedulerPlugin for GangScheduling {
 
 impl PreEnqueuePlugin for GangScheduling {
     fn pre_enqueue(&self, pod: &PodInfo) -> Status {
-        let Some((key, least)) = group(pod.pod()) else { return Status::success() };
+        let Some((key, least)) = self.gang(pod.pod()) else { return Status::success() };
+        let Least::Count(least) = least else {
+            return Status::unresolvable(format!("waiting for pod group {key:?} to exist"));
+        };
         let there = self.members(&key).len();
         if there >= least {
             return Status::success();
@@ -122,7 +160,11 @@ impl PreEnqueuePlugin for GangScheduling {
 #[async_trait]
 impl PermitPlugin for GangScheduling {
     async fn permit(&self, _: &CycleState, pod: &PodInfo, _: &str) -> Permit {
-        let Some((key, least)) = group(pod.pod()) else { return Permit::Allow };
+        let Some((key, least)) = self.gang(pod.pod()) else { return Permit::Allow };
+        let Least::Count(least) = least else {
+            let why = format!("pod group {key:?} does not exist any more");
+            return Permit::Reject(Status::unschedulable(why));
+        };
         let on_node = |member: &&Arc<Pod>| {
             let node = member.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
             node.is_some_and(|node| !node.is_empty())
@@ -150,7 +192,7 @@ impl PostFilterPlugin for GangScheduling {
         _: &Filters<'_>,
     ) -> PostFilterResult {
         let mut result = PostFilterResult::from(Status::unschedulable(""));
-        let Some((key, _)) = group(pod.pod()) else { return result };
+        let Some((key, _)) = self.gang(pod.pod()) else { return result };
         let waiting = self.waiting(&key);
         let (handle, name) = (self.handle.clone(), pod.name().to_owned());
         result.effect = Some(Box::pin(async move {
@@ -171,7 +213,7 @@ impl ReservePlugin for GangScheduling {
 
     /// Whatever keeps one of a group from its node keeps those that wait for it.
     fn unreserve(&self, _: &mut CycleState, pod: &PodInfo, _: &str) {
-        let Some((key, _)) = group(pod.pod()) else { return };
+        let Some((key, _)) = self.gang(pod.pod()) else { return };
         for other in self.waiting(&key) {
             let why = format!("pod {:?} of pod group {key:?} was not scheduled", pod.name());
             self.handle.waiting_pods().reject(other.uid(), NAME, why);
@@ -193,11 +235,16 @@ impl EnqueueExtensions for GangScheduling {
         // A rejected gang needs room, which whoever leaves makes.
         let room = Action::DELETE | Action::UPDATE_POD_SCALE_DOWN;
         let nodes = Action::ADD | Action::UPDATE_NODE_ALLOCATABLE;
-        vec![
+        let mut events = vec![
             EventRegistration::new(EventResource::UnscheduledPod, come).hint(same),
             EventRegistration::new(EventResource::AssignedPod, come).hint(same),
             EventRegistration::new(EventResource::AssignedPod, room),
             EventRegistration::new(EventResource::Node, nodes),
-        ]
+        ];
+        if self.groups.is_some() {
+            let any = Action::ADD | Action::UPDATE;
+            events.push(EventRegistration::new(EventResource::PodGroup, any));
+        }
+        events
     }
 }
