@@ -22,6 +22,10 @@ use kstore::MemoryStore;
 use serde_json::json;
 use tokio::time::Instant;
 
+/// Objects are made by one thread and dropped by another all the time: the allocator matters.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(600);
 

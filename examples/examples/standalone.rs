@@ -29,6 +29,10 @@ use ksched::Scheduler;
 use kstore::JournalStore;
 use kubrick_examples::program::{asked_to_stop, process_runtime, start};
 
+/// Objects are made by one thread and dropped by another all the time: the allocator matters.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const USAGE: &str = "usage: standalone [--data-dir D] [--listen A:P] [--service-cidr 127.80.0.0/16]
                   [--pod-cidr 127.64.0.0/16] [--node NAME]

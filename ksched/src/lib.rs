@@ -37,6 +37,7 @@ pub mod plugins;
 pub mod queue;
 pub mod scheduler;
 pub mod snapshot;
+mod telling;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod what_if;

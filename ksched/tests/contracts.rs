@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ksched::framework::{
     Action, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, Normalization, Profile, ReservePlugin, SchedulerPlugin, ScorePlugin, Status,
-    plugin_fn,
+    FilterPlugin, GroupVerdict, Normalization, Profile, ReservePlugin, SchedulerPlugin,
+    ScorePlugin, Status, plugin_fn,
 };
-use ksched::snapshot::{NodeInfo, PodInfo};
+use ksched::snapshot::{NodeGroup, NodeInfo, PodInfo};
 use ksched::testing::check_plugin;
 
 #[test]
@@ -25,6 +25,14 @@ fn stock_plugins_keep_their_contracts() {
             panic!("{name}: {broken}");
         });
         asked += checked.filters + checked.scores;
+        if ["NodeResourcesFit", "NodeResourcesBalancedAllocation", "TaintToleration"]
+            .contains(&name.as_str())
+        {
+            assert!(checked.groups > 500, "{name}: {checked:?}");
+        }
+        if ["InterPodAffinity", "PodTopologySpread"].contains(&name.as_str()) {
+            assert!(checked.classes > 200, "{name}: {checked:?}");
+        }
         if ["NodeResourcesFit", "InterPodAffinity", "NodePorts"].contains(&name.as_str()) {
             assert!(checked.events > 0, "{name}: {checked:?}");
         }
@@ -40,6 +48,7 @@ enum Fault {
     KeepsTooMuch,
     UnsoundHint,
     UnreservesOnce,
+    WrongGroups,
 }
 
 #[derive(Debug)]
@@ -53,7 +62,7 @@ impl SchedulerPlugin for Faulty {
         match self.fault {
             Fault::OutOfRange | Fault::KeepsTooMuch => points.score(self),
             Fault::UnreservesOnce => points.reserve(self),
-            Fault::Impure => points.filter(self),
+            Fault::Impure | Fault::WrongGroups => points.filter(self),
             Fault::UnsoundHint => {
                 points.filter(self.clone());
                 points.enqueue_extensions(self);
@@ -70,6 +79,10 @@ impl FilterPlugin for Faulty {
             _ => node.pods().is_empty(),
         };
         if fits { Status::success() } else { Status::unschedulable("no") }
+    }
+
+    fn filter_group(&self, _: &CycleState, _: &PodInfo, _: &NodeGroup<'_>) -> Option<GroupVerdict> {
+        (self.fault == Fault::WrongGroups).then_some(GroupVerdict::Pass)
     }
 }
 
@@ -111,6 +124,7 @@ fn broken_contracts_are_found_out_by_name() {
         (Fault::OutOfRange, "scores_are_in_range: 101"),
         (Fault::KeepsTooMuch, "kept_answers_hold"),
         (Fault::UnsoundHint, "hints_are_sound"),
+        (Fault::WrongGroups, "groups_hold"),
         (Fault::UnreservesOnce, "unreserve_can_be_repeated"),
     ] {
         let factory =

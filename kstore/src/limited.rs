@@ -57,7 +57,8 @@ impl Limits {
         self
     }
 
-    /// Refuses writes that would let keys and values pass `bytes`.
+    /// Refuses writes that would let keys and values pass `bytes`. Writers that come at once are
+    /// each measured by what is stored already, so together they can pass it by what they write.
     #[must_use]
     pub fn quota_bytes(mut self, bytes: u64) -> Self {
         self.quota_bytes = Some(bytes);

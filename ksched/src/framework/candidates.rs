@@ -140,22 +140,33 @@ impl Diagnosis {
         if let Some(status) = &self.pre_filter {
             message.push_str(&format!(" {}.", status.message()));
         } else {
-            let mut counts: BTreeMap<&Cow<'static, str>, usize> = BTreeMap::new();
-            for (_, status, count) in self.rejected.kinds() {
-                for reason in status.reasons() {
-                    *counts.entry(reason).or_default() += count;
-                }
-            }
-            let mut parts: Vec<String> =
-                counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            parts.sort();
-            if !parts.is_empty() {
-                message.push_str(&format!(" {}.", parts.join(", ")));
-            }
+            let kinds = self.rejected.kinds().map(|(_, status, count)| (status, count));
+            message = summary(self.nodes, kinds);
         }
         if !self.post_filter.is_empty() {
             message.push_str(&format!(" {}", self.post_filter));
         }
         message
     }
+}
+
+/// How many nodes have which reasons, in upstream's words.
+pub(crate) fn summary<'a>(
+    nodes: usize,
+    kinds: impl Iterator<Item = (&'a Status, usize)>,
+) -> String {
+    let mut counts: BTreeMap<&Cow<'static, str>, usize> = BTreeMap::new();
+    for (status, count) in kinds {
+        for reason in status.reasons() {
+            *counts.entry(reason).or_default() += count;
+        }
+    }
+    let mut parts: Vec<String> =
+        counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    parts.sort();
+    let mut message = format!("0/{nodes} nodes are available:");
+    if !parts.is_empty() {
+        message.push_str(&format!(" {}.", parts.join(", ")));
+    }
+    message
 }

@@ -9,13 +9,27 @@ pub struct Feasible<'a> {
     len: usize,
     list: OnceCell<Vec<u32>>,
     make: &'a dyn Fn() -> Vec<u32>,
+    in_classes: bool,
 }
 
 impl<'a> Feasible<'a> {
     /// So many nodes, that `make` lists.
     #[must_use]
     pub fn new(len: usize, make: &'a dyn Fn() -> Vec<u32>) -> Self {
-        Self { len, list: OnceCell::new(), make }
+        Self { len, list: OnceCell::new(), make, in_classes: false }
+    }
+
+    /// The same, of which the scorers will be told [by
+    /// classes](super::ScoreClasses::feasible).
+    #[must_use]
+    pub fn in_classes(len: usize, make: &'a dyn Fn() -> Vec<u32>) -> Self {
+        Self { in_classes: true, ..Self::new(len, make) }
+    }
+
+    /// Whether the scorers will be told of them by classes: then there is no need to list them.
+    #[must_use]
+    pub fn is_in_classes(&self) -> bool {
+        self.in_classes
     }
 
     /// How many there are.

@@ -32,6 +32,12 @@ impl<'a> Filters<'a> {
         Self { framework, pod, skipped, kept }
     }
 
+    /// The nodes that are kept for pods, to ask what has changed of them.
+    #[must_use]
+    pub fn kept(&self) -> &'a Kept {
+        self.kept
+    }
+
     /// Whether extenders choose among the nodes on which room can be made: then a plugin that
     /// makes some returns a [`Proposal`](super::Proposal).
     #[must_use]

@@ -6,12 +6,14 @@
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>
 
 mod candidates;
+mod classes;
 mod enabled;
 mod event;
 mod extender;
 mod extenders;
 mod feasible;
 mod filters;
+mod group;
 mod normalization;
 mod plugin;
 mod point;
@@ -22,9 +24,12 @@ mod rejections;
 mod runtime;
 mod state;
 mod status;
+mod verdicts;
 mod waiting;
 
+pub(crate) use candidates::summary;
 pub use candidates::{Candidates, Diagnosis};
+pub use classes::{Basis, FilterClasses, ScoreClasses};
 pub use event::{
     Action, ClusterEvent, EventObject, EventRegistration, EventResource, Happening, QueueingHint,
 };
@@ -32,6 +37,7 @@ pub use extender::{Extender, ExtenderError, Filtered, NodeVictims, Verbs};
 pub(crate) use extenders::EXTENDER;
 pub use feasible::Feasible;
 pub use filters::Filters;
+pub use group::GroupVerdict;
 pub use normalization::Normalization;
 pub(crate) use plugin::Plugged;
 pub use plugin::{
@@ -48,8 +54,8 @@ pub(crate) use profile::Plugins;
 pub use profile::{ALL_PLUGINS, DEFAULT_SCHEDULER_NAME, Profile};
 pub use proposal::Proposal;
 pub use rejections::Rejections;
-pub(crate) use runtime::Failed;
 pub use runtime::Framework;
 pub use state::CycleState;
 pub use status::{Code, Status};
+pub(crate) use verdicts::{PASSED, Verdicts};
 pub use waiting::WaitingPods;

@@ -12,11 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Candidates, CycleState, Diagnosis, EventRegistration, Feasible, Filters, Normalization,
-    Proposal, Status,
+    Candidates, CycleState, Diagnosis, EventRegistration, Feasible, FilterClasses, Filters,
+    GroupVerdict, Normalization, Proposal, ScoreClasses, Status,
 };
 use crate::queue::QueuedPod;
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
 /// The highest score a plugin may give.
 pub const MAX_NODE_SCORE: i64 = 100;
@@ -130,6 +130,22 @@ pub trait FilterPlugin: Debug + Send + Sync + 'static {
     fn keeps(&self) -> bool {
         false
     }
+    /// Its classes of nodes, if its answers depend on other nodes and it does not
+    /// [`keep`](Self::keeps) them.
+    fn classes(&self) -> Option<&dyn FilterClasses> {
+        None
+    }
+    /// What it says of a whole group of nodes, so that a cluster of many nodes need not be looked
+    /// at node by node; `None` if that cannot be told. Of a group [in one
+    /// state](NodeGroup::is_one_state) it says either that all pass or that none does.
+    fn filter_group(
+        &self,
+        _state: &CycleState,
+        _pod: &PodInfo,
+        _group: &NodeGroup<'_>,
+    ) -> Option<GroupVerdict> {
+        None
+    }
 }
 
 /// Work that a decision asks for, done beside the scheduling of other pods.
@@ -240,6 +256,23 @@ pub trait ScorePlugin: Debug + Send + Sync + 'static {
     /// `normalize` does. Then scores are kept for the next pods of the signature, and only nodes
     /// that changed are asked again.
     fn keeps(&self) -> Option<Normalization> {
+        None
+    }
+    /// Its classes of nodes, if its scores depend on other nodes and it does not
+    /// [`keep`](Self::keeps) them.
+    fn classes(&self) -> Option<&dyn ScoreClasses> {
+        None
+    }
+    /// The lowest and the highest score that a node of a group may have, before they are
+    /// normalized; `None` if that cannot be told. They are the same for a group [in one
+    /// state](NodeGroup::is_one_state), and, if scores are normalized, for all of a shape. It is
+    /// asked only if [`keeps`](Self::keeps) is some.
+    fn score_group(
+        &self,
+        _state: &CycleState,
+        _pod: &PodInfo,
+        _group: &NodeGroup<'_>,
+    ) -> Option<(i64, i64)> {
         None
     }
 }

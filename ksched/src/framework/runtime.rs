@@ -1,6 +1,7 @@
 //! A profile's plugins, put together, and how they are called.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -142,6 +143,17 @@ impl Framework {
     ) -> Result<T, Status> {
         catch_unwind(AssertUnwindSafe(call))
             .unwrap_or_else(|panic| Err(self.panicked(plugin, pod, &*panic)))
+    }
+
+    /// The same for a call that asks many plugins, and notes whom it asks.
+    pub(crate) fn guard_all<T, E: From<Status>>(
+        &self,
+        asked: &Cell<&str>,
+        pod: &PodInfo,
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        catch_unwind(AssertUnwindSafe(call))
+            .unwrap_or_else(|panic| Err(self.panicked(asked.get(), pod, &*panic).into()))
     }
 
     fn panicked(&self, plugin: &str, pod: &PodInfo, panic: &(dyn std::any::Any + Send)) -> Status {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::framework::{
-    Args, CycleState, ExtensionPoints, Feasible, MAX_NODE_SCORE, Normalization, PreScorePlugin,
-    SchedulerPlugin, ScorePlugin, Status,
+    Args, CycleState, ExtensionPoints, Feasible, MAX_NODE_SCORE, MIN_NODE_SCORE, Normalization,
+    PreScorePlugin, SchedulerPlugin, ScorePlugin, Status,
 };
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
 /// Prefers nodes on which the pod leaves the resources in balance, rather than one of them used up
 /// while another lies idle.
@@ -62,6 +62,35 @@ impl NodeResourcesBalancedAllocation {
         Ok(Self { resources })
     }
 
+    /// Between which bounds the scores are where CPU and memory are used within those of a group:
+    /// by how far apart the two parts may be, with the pod and without. A pod moves them apart, or
+    /// together, by no more than what it asks for of one of them.
+    fn bounds(pod: &PodInfo, group: &NodeGroup<'_>) -> (i64, i64) {
+        let (has, asked) = (group.shape().allocatable(), pod.requests());
+        if has.milli_cpu == 0 || has.memory == 0 {
+            return (MIN_NODE_SCORE, MAX_NODE_SCORE);
+        }
+        let (least, most) = (group.least(), group.most());
+        let balances = |cpu: i64, memory: i64| {
+            let part = |used: i64, more: i64, of: i64| fraction(used.saturating_add(more), of);
+            apart(
+                [least.milli_cpu, most.milli_cpu].map(|used| part(used, cpu, has.milli_cpu)),
+                [least.memory, most.memory].map(|used| part(used, memory, has.memory)),
+            )
+        };
+        let (with, without) = (balances(asked.milli_cpu, asked.memory), balances(0, 0));
+        let full = most.milli_cpu.saturating_add(asked.milli_cpu) > has.milli_cpu
+            || most.memory.saturating_add(asked.memory) > has.memory;
+        let cpu = fraction(asked.milli_cpu, has.milli_cpu);
+        let memory = fraction(asked.memory, has.memory);
+        // Where a fraction cannot grow any more the other still may.
+        let moves = if full { cpu.max(memory) } else { (cpu - memory).abs() };
+        #[allow(clippy::cast_possible_truncation, reason = "at most 100")]
+        let moved = (moves * HALF) as i64 + ROUNDING;
+        let rated = |moved: i64| MAX_NODE_SCORE / 2 + (MAX_NODE_SCORE / 2 + moved) / 2;
+        (rated((with.0 - without.1).max(-moved)), rated((with.1 - without.0).min(moved)))
+    }
+
     fn rate(&self, pod: &PodInfo, amounts: impl Fn(&str) -> (i64, i64)) -> i64 {
         let (mut with, mut without) = ([0.0; 8], [0.0; 8]);
         let mut count = 0;
@@ -82,9 +111,21 @@ impl NodeResourcesBalancedAllocation {
     }
 }
 
+/// The deviation of two fractions in percent of a score.
+const HALF: f64 = 50.0;
+/// More than what rounding may make of a deviation.
+const ROUNDING: i64 = 2;
+
 #[allow(clippy::cast_precision_loss, reason = "as upstream does it")]
 fn fraction(used: i64, capacity: i64) -> f64 {
     (used as f64 / capacity as f64).min(1.0)
+}
+
+/// The lowest and the highest balance of two fractions, each of which is between two.
+fn apart([a0, a1]: [f64; 2], [b0, b1]: [f64; 2]) -> (i64, i64) {
+    let least = (a0 - b1).max(b0 - a1).max(0.0);
+    let most = (a1 - b0).max(b1 - a0);
+    (balance(&[most, 0.0]), balance(&[least, 0.0]))
 }
 
 /// A score of how little the fractions differ.
@@ -154,5 +195,25 @@ impl ScorePlugin for NodeResourcesBalancedAllocation {
 
     fn keeps(&self) -> Option<Normalization> {
         Some(Normalization::None)
+    }
+
+    fn score_group(
+        &self,
+        _: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<(i64, i64)> {
+        if self.resources != ["cpu", "memory"] {
+            return None;
+        }
+        if group.is_one_state() {
+            let (has, used) = (group.shape().allocatable(), group.least());
+            let score = self.rate(pod, |name| match name {
+                "cpu" => (has.milli_cpu, used.milli_cpu),
+                _ => (has.memory, used.memory),
+            });
+            return Some((score, score));
+        }
+        Some(Self::bounds(pod, group))
     }
 }

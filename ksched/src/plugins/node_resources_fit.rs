@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use crate::framework::{
     Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
-    EventResource, ExtensionPoints, FilterPlugin, MAX_NODE_SCORE, Normalization, QueueingHint,
-    SchedulerPlugin, ScorePlugin, Status,
+    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, MAX_NODE_SCORE, Normalization,
+    QueueingHint, SchedulerPlugin, ScorePlugin, Status,
 };
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{Amounts, NodeGroup, NodeInfo, PodInfo, Snapshot};
 
 /// Turns away nodes without room for the pod's requests, and ranks the others by how full they
 /// would be. <https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/>
@@ -21,6 +21,8 @@ pub struct NodeResourcesFit {
     ignored: BTreeSet<String>,
     ignored_groups: BTreeSet<String>,
     resources: Vec<Weighted>,
+    /// The weights of CPU and memory, if they are all that counts.
+    plain: Option<(i64, i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +110,12 @@ impl NodeResourcesFit {
             }
             resource.weight = resource.weight.max(1);
         }
+        let plain = match &resources[..] {
+            [a, b] if a.name == "cpu" && b.name == "memory" => Some((a.weight, b.weight)),
+            _ => None,
+        };
         Ok(Self {
+            plain,
             strategy,
             ignored: args.ignored_resources.into_iter().collect(),
             ignored_groups: args.ignored_resource_groups.into_iter().collect(),
@@ -153,6 +160,45 @@ impl NodeResourcesFit {
         }
         let code = if never { Code::UnschedulableAndUnresolvable } else { Code::Unschedulable };
         Status::with_reasons(code, reasons)
+    }
+
+    /// Whether a pod fits where so much is used of nodes of one shape.
+    fn fits(&self, pod: &PodInfo, shape: &NodeInfo, used: &Amounts) -> bool {
+        let (asked, has) = (pod.requests(), shape.allocatable());
+        let room =
+            |asked: i64, has: i64, used: i64| asked <= 0 || asked <= has.saturating_sub(used);
+        let scalar = |(name, amount): &(Arc<str>, i64)| {
+            *amount <= 0 || self.ignores(name) || *amount <= shape.free(name)
+        };
+        used.pods < has.pods
+            && room(asked.milli_cpu, has.milli_cpu, used.milli_cpu)
+            && room(asked.memory, has.memory, used.memory)
+            && room(asked.ephemeral_storage, has.ephemeral_storage, used.ephemeral_storage)
+            && asked.scalar.iter().all(scalar)
+    }
+
+    /// The score where so much is used of nodes of one shape.
+    fn score_of(&self, pod: &PodInfo, shape: &NodeInfo, used: &Amounts) -> i64 {
+        let (cpu, memory) = pod.scoring_requests();
+        if let Some(weights) = self.plain {
+            let has = shape.allocatable();
+            let amounts = [
+                (used.scoring_milli_cpu + cpu, has.milli_cpu, weights.0),
+                (used.scoring_memory + memory, has.memory, weights.1),
+            ];
+            return self.total(amounts.into_iter());
+        }
+        self.total(self.resources.iter().map(|Weighted { name, weight }| {
+            let requested = match name.as_str() {
+                "cpu" => used.scoring_milli_cpu + cpu,
+                "memory" => used.scoring_memory + memory,
+                // A resource the pod does not ask for says nothing of where it fits.
+                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
+                "ephemeral-storage" => used.ephemeral_storage + pod.requests().ephemeral_storage,
+                _ => shape.requested().get(name) + pod.requests().get(name),
+            };
+            (requested, shape.allocatable().get(name), *weight)
+        }))
     }
 
     /// The score of a resource of which `requested`, the pod included, of `capacity` is used.
@@ -258,23 +304,25 @@ impl FilterPlugin for NodeResourcesFit {
     fn keeps(&self) -> bool {
         true
     }
+
+    fn filter_group(
+        &self,
+        _: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<GroupVerdict> {
+        let fits = |used: &Amounts| self.fits(pod, group.shape(), used);
+        Some(match (fits(group.least()), fits(group.most())) {
+            (true, true) => GroupVerdict::Pass,
+            (false, _) => GroupVerdict::Reject,
+            (true, false) => GroupVerdict::Mixed,
+        })
+    }
 }
 
 impl ScorePlugin for NodeResourcesFit {
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
-        let (cpu, memory) = pod.scoring_requests();
-        let used = node.scoring_requested();
-        Ok(self.total(self.resources.iter().map(|Weighted { name, weight }| {
-            let capacity = node.allocatable().get(name);
-            let requested = match name.as_str() {
-                "cpu" => used.0 + cpu,
-                "memory" => used.1 + memory,
-                // A resource the pod does not ask for says nothing of where it fits.
-                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
-                _ => node.requested().get(name) + pod.requests().get(name),
-            };
-            (requested, capacity, *weight)
-        })))
+        Ok(self.score_of(pod, node, &Amounts::of(node)))
     }
 
     fn score_nodes(
@@ -284,12 +332,10 @@ impl ScorePlugin for NodeResourcesFit {
         nodes: &Snapshot,
         feasible: &[u32],
     ) -> Result<Vec<i64>, Status> {
-        let names: Vec<&str> = self.resources.iter().map(|each| each.name.as_str()).collect();
-        if names != ["cpu", "memory"] {
+        let Some(weights) = self.plain else {
             return feasible.iter().map(|at| self.score(state, pod, nodes.node(*at))).collect();
-        }
+        };
         let (columns, (cpu, memory)) = (nodes.columns(), pod.scoring_requests());
-        let weights = (self.resources[0].weight, self.resources[1].weight);
         let scores = feasible.iter().map(|at| {
             let i = *at as usize;
             let amounts = [
@@ -303,6 +349,22 @@ impl ScorePlugin for NodeResourcesFit {
 
     fn keeps(&self) -> Option<Normalization> {
         Some(Normalization::None)
+    }
+
+    fn score_group(
+        &self,
+        _: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<(i64, i64)> {
+        let score = |used: &Amounts| self.score_of(pod, group.shape(), used);
+        match self.strategy {
+            _ if group.is_one_state() => Some((score(group.least()), score(group.least()))),
+            // The fuller, the less, or the more.
+            Strategy::Least => Some((score(group.most()), score(group.least()))),
+            Strategy::Most => Some((score(group.least()), score(group.most()))),
+            Strategy::Shape(_) => None,
+        }
     }
 }
 

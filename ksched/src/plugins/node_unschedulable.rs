@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::taint_toleration::tolerates_taint;
 use crate::framework::{
     Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
-    ExtensionPoints, FilterPlugin, QueueingHint, SchedulerPlugin, Status,
+    ExtensionPoints, FilterPlugin, GroupVerdict, QueueingHint, SchedulerPlugin, Status,
 };
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
 /// The taint that stands for `spec.unschedulable`.
 const TAINT: &str = "node.kubernetes.io/unschedulable";
@@ -50,6 +50,16 @@ impl FilterPlugin for NodeUnschedulable {
 
     fn keeps(&self) -> bool {
         true
+    }
+
+    fn filter_group(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<GroupVerdict> {
+        let passes = self.filter(state, pod, group.shape()).is_success();
+        Some(if passes { GroupVerdict::Pass } else { GroupVerdict::Reject })
     }
 }
 

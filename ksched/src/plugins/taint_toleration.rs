@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use crate::framework::{
     Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
-    ExtensionPoints, Feasible, FilterPlugin, Normalization, PreScorePlugin, SchedulerPlugin,
-    ScorePlugin, Status,
+    ExtensionPoints, Feasible, FilterPlugin, GroupVerdict, Normalization, PreScorePlugin,
+    SchedulerPlugin, ScorePlugin, Status,
 };
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
 const PREFER: &str = "PreferNoSchedule";
 
@@ -100,6 +100,16 @@ impl FilterPlugin for TaintToleration {
     fn keeps(&self) -> bool {
         true
     }
+
+    fn filter_group(
+        &self,
+        _: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<GroupVerdict> {
+        let passes = untolerated(pod, group.shape()).is_none();
+        Some(if passes { GroupVerdict::Pass } else { GroupVerdict::Reject })
+    }
 }
 
 impl PreScorePlugin for TaintToleration {
@@ -134,6 +144,16 @@ impl ScorePlugin for TaintToleration {
 
     fn keeps(&self) -> Option<Normalization> {
         Some(BY_HIGHEST)
+    }
+
+    fn score_group(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        group: &NodeGroup<'_>,
+    ) -> Option<(i64, i64)> {
+        let score = self.score(state, pod, group.shape()).ok()?;
+        Some((score, score))
     }
 }
 

@@ -289,7 +289,8 @@ impl SchedulingQueue {
         slot.queued.rejected_by = rejected_by;
         slot.queued.since = now;
         let (queued, framework) = (&slot.queued, &slot.framework);
-        let mut missed = self.events.iter().filter(|(number, _)| *number > since);
+        let seen = self.events.partition_point(|(number, _)| *number <= since);
+        let mut missed = self.events.range(seen..);
         let again = queued.rejected_by.is_empty()
             || since < self.forgotten
             || missed.any(|(_, happening)| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kcore::collections::HashMap;
 
-use crate::snapshot::{Mark, PodInfo, Snapshot};
+use crate::snapshot::{Log, Mark, PodInfo, Snapshot};
 
 /// The pods that nodes are kept for, by node.
 #[derive(Debug, Default)]
@@ -58,6 +58,7 @@ impl Nominator {
         let changed = std::mem::take(&mut self.changed);
         if !same {
             kept.pods.clear();
+            kept.log.restart();
             for (node, pods) in &self.by_node {
                 if let Some(at) = nodes.position(node) {
                     kept.pods.insert(at, pods.clone());
@@ -71,6 +72,7 @@ impl Nominator {
                 Some(pods) => drop(kept.pods.insert(at, pods.clone())),
                 None => drop(kept.pods.remove(&at)),
             }
+            kept.log.push(at);
         }
     }
 }
@@ -80,6 +82,7 @@ impl Nominator {
 pub struct Kept {
     pods: BTreeMap<u32, Vec<Arc<PodInfo>>>,
     mark: Option<Mark>,
+    log: Log,
     /// The node that is kept for the pod to schedule.
     own: Option<u32>,
 }
@@ -94,6 +97,27 @@ impl Kept {
     /// The node at a position is kept for these pods.
     pub fn keep(&mut self, at: u32, pods: Vec<Arc<PodInfo>>) {
         self.pods.insert(at, pods);
+        self.log.push(at);
+    }
+
+    /// The node at a position is kept for nobody any more.
+    pub fn release(&mut self, at: u32) {
+        self.pods.remove(&at);
+        self.log.push(at);
+    }
+
+    /// The state it is in, to ask for [`changes`](Self::changes) later.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.log.mark()
+    }
+
+    /// The positions of the nodes that are kept for other pods than at `mark`, some perhaps more
+    /// than once; `None` if that is not known. Whose own the node of the pod to schedule is, is
+    /// not counted among the changes.
+    #[must_use]
+    pub fn changes<'a>(&'a self, mark: &Mark) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        self.log.since(mark)
     }
 
     /// The node that is kept for the pod to schedule, if one is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kcore::random::Random;
 
-use super::engine::{Asked, Engine, Entry};
+use super::engine::{Asked, Engine, Entry, Groups, Passed};
 use super::explain::Explanation;
 use crate::framework::{
     Candidates, Code, CycleState, Diagnosis, Effect, Feasible, Filters, Framework, MAX_NODE_SCORE,
@@ -80,7 +80,7 @@ pub fn schedule(
     pod: &PodInfo,
     random: &Random,
 ) -> Result<Placement, Box<Unplaced>> {
-    Cycle::new(framework, snapshot, pod).run(None, kept, random)
+    Cycle::new(framework, snapshot, pod).run(Memory::None, kept, random)
 }
 
 /// The same, with what an engine remembers of pods like this one. The answer is the same.
@@ -98,12 +98,32 @@ pub fn schedule_with(
     // The signature leaves the node's name out.
     let signature = pod.template().signature().filter(|_| pod.node_name().is_empty());
     let known = signature.and_then(|signature| Some((signature, engine.take(signature)?)));
+    let cycle = Cycle::new(framework, snapshot, pod);
     let Some((signature, mut entry)) = known else {
-        return schedule(framework, snapshot, kept, pod, random);
+        let groups = if pod.node_name().is_empty() { engine.groups(snapshot) } else { None };
+        return cycle.run(groups.map_or(Memory::None, Memory::Groups), kept, random);
     };
-    let outcome = Cycle::new(framework, snapshot, pod).run(Some(&mut entry), kept, random);
+    let outcome = cycle.run(Memory::Entry(&mut entry), kept, random);
     engine.put(signature, entry);
     outcome
+}
+
+/// What is remembered of earlier pods.
+pub(super) enum Memory<'a> {
+    None,
+    /// What was said for pods of the same signature.
+    Entry(&'a mut Entry),
+    /// The nodes in groups.
+    Groups(&'a Groups),
+}
+
+impl Memory<'_> {
+    fn entry(&mut self) -> Option<&mut Entry> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::None | Self::Groups(_) => None,
+        }
+    }
 }
 
 /// One of the highest scores, each as likely as the other, with one draw.
@@ -117,6 +137,18 @@ pub(super) fn best(scores: &[i64], random: &Random) -> (usize, i64) {
         seen > drawn
     });
     (at.unwrap_or_default(), highest)
+}
+
+/// No node took the pod: whoever turned one away waits for events that may help.
+fn refused(mut diagnosis: Diagnosis) -> Box<Diagnosis> {
+    let kinds = diagnosis.rejected.kinds();
+    let blamed: Vec<(Arc<str>, Code)> =
+        kinds.map(|(plugin, status, _)| (Arc::clone(plugin), status.code())).collect();
+    for (plugin, code) in blamed {
+        diagnosis.blame(&plugin, code);
+    }
+    diagnosis.rejected.sort();
+    Box::new(diagnosis)
 }
 
 pub(super) enum Stop {
@@ -147,9 +179,11 @@ pub(super) struct Cycle<'a> {
 pub(super) type Narrowed = (BTreeSet<String>, BTreeSet<Arc<str>>);
 
 /// The nodes that can take the pod.
-pub(super) enum Found {
+pub(super) enum Found<'a> {
     /// All that the entry has.
     Kept,
+    /// Those of some groups.
+    Grouped(Passed<'a>),
     /// These.
     List(Vec<u32>),
 }
@@ -170,9 +204,9 @@ impl<'a> Cycle<'a> {
     /// What is said of every node, and the scores of those that could take the pod.
     pub(super) fn explain(mut self, kept: &Kept) -> Result<Explanation, Status> {
         let mut explanation = Explanation::new(self.snapshot);
-        let list = match self.filter(None, kept) {
+        let list = match self.filter(&mut Memory::None, kept) {
             Ok(Found::List(list)) => list,
-            Ok(Found::Kept) => Vec::new(),
+            Ok(Found::Kept | Found::Grouped(_)) => Vec::new(),
             Err(Stop::Error(status)) => return Err(status),
             Err(Stop::Unschedulable(diagnosis)) => {
                 explanation.rejected(&diagnosis);
@@ -197,7 +231,7 @@ impl<'a> Cycle<'a> {
 
     fn run(
         mut self,
-        mut entry: Option<&mut Entry>,
+        mut memory: Memory<'_>,
         kept: &Kept,
         random: &Random,
     ) -> Result<Placement, Box<Unplaced>> {
@@ -213,12 +247,13 @@ impl<'a> Cycle<'a> {
             Err(Stop::Unschedulable(_)) => {}
         }
         (self.state, self.skipped) = (CycleState::default(), BTreeSet::new());
-        let found = match self.filter(entry.as_deref_mut(), kept) {
+        let found = match self.filter(&mut memory, kept) {
             Ok(found) => found,
             Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
             Err(Stop::Unschedulable(diagnosis)) => return Err(self.post_filter(*diagnosis, kept)),
         };
-        let (at, score, feasible) = self.choose(entry, &found, random).map_err(Unplaced::error)?;
+        let chosen = self.choose(memory.entry(), found, random);
+        let (at, score, feasible) = chosen.map_err(Unplaced::error)?;
         self.state.chosen();
         let node = self.snapshot.node(at).shared_name();
         Ok(Placement { node, position: at, state: self.state, feasible, score })
@@ -227,47 +262,29 @@ impl<'a> Cycle<'a> {
     /// The best of the feasible nodes, its score, and how many there were.
     fn choose(
         &mut self,
-        entry: Option<&mut Entry>,
-        found: &Found,
+        mut entry: Option<&mut Entry>,
+        found: Found<'_>,
         random: &Random,
     ) -> Result<(u32, i64, usize), Status> {
-        let (len, only) = match (found, &entry) {
-            (Found::List(list), _) => (list.len(), list.first().copied()),
-            (Found::Kept, Some(entry)) => (entry.feasible(), None),
-            (Found::Kept, None) => (0, None),
-        };
-        if let Some(only) = only.filter(|_| len == 1) {
-            return Ok((only, 0, 1));
-        }
-        let positions = || match (found, &entry) {
-            (Found::List(list), _) => list.clone(),
-            (Found::Kept, Some(entry)) => entry.positions(),
+        let list = match (found, &mut entry) {
+            (Found::Grouped(passed), _) => return self.choose_grouped(&passed, random),
+            (Found::List(list), _) => list,
             (Found::Kept, None) => Vec::new(),
-        };
-        let feasible = Feasible::new(len, &positions);
-        let skipped = self.pre_score(&feasible)?;
-        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
-        if asking.is_empty()
-            && matches!(found, Found::Kept)
-            && let Some(entry) = entry
-        {
-            entry.score(self.asked(), &self.state, &keeping)?;
-            let (at, score) = entry.draw(|below| random.below(below)).unwrap_or_default();
-            // A choice of one is none.
-            return Ok((at, if len == 1 { 0 } else { score }, len));
-        }
-        let list = match found {
-            Found::List(list) => list.clone(),
-            Found::Kept => feasible.positions().to_vec(),
+            (Found::Kept, Some(entry)) => {
+                if let Some(chosen) = self.choose_kept(entry, random)? {
+                    return Ok(chosen);
+                }
+                entry.placed()
+            }
         };
         if let [only] = list.as_slice() {
             return Ok((*only, 0, 1));
         }
+        let positions = || list.clone();
+        let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
+        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
         let mut total = match entry {
-            Some(entry) => {
-                entry.score(self.asked(), &self.state, &keeping)?;
-                entry.totals(&list)
-            }
+            Some(entry) => entry.totals(self.asked(), &self.state, &keeping, &list)?,
             None => vec![0; list.len()],
         };
         self.score(&list, &asking, &mut total)?;
@@ -275,16 +292,82 @@ impl<'a> Cycle<'a> {
         Ok((list[at], score, list.len()))
     }
 
+    /// The same by classes of nodes; `None` if a scorer has to be asked about each node.
+    fn choose_kept(
+        &mut self,
+        entry: &mut Entry,
+        random: &Random,
+    ) -> Result<Option<(u32, i64, usize)>, Status> {
+        let len = entry.feasible();
+        let skipped = {
+            let positions = || entry.placed();
+            self.pre_score(&Feasible::in_classes(len, &positions))?
+        };
+        let (keeping, asking) = self.scorers(&skipped, true);
+        let asked = self.asked();
+        let below = |below| random.below(below);
+        let drawn = entry.draw(asked, &mut self.state, [&keeping, &asking], below)?;
+        // A choice of one is none.
+        Ok(drawn.map(|(at, score)| (at, if len == 1 { 0 } else { score }, len)))
+    }
+
+    /// The nodes that pass all filters by their groups, if that is known and there are any.
+    fn grouped<'m>(
+        &self,
+        memory: &Memory<'m>,
+        kept: &Kept,
+        filters: &[usize],
+    ) -> Result<Option<Passed<'m>>, Status> {
+        let Memory::Groups(groups) = memory else { return Ok(None) };
+        // Nodes that are kept for others are not like those of their group.
+        if kept.positions(self.pod).next().is_some() {
+            return Ok(None);
+        }
+        let passed = groups.filter(self.asked(), &self.state, filters)?;
+        Ok(passed.filter(|passed| passed.len() > 0))
+    }
+
+    /// The same as [`choose`](Self::choose) of nodes in groups.
+    fn choose_grouped(
+        &mut self,
+        passed: &Passed<'_>,
+        random: &Random,
+    ) -> Result<(u32, i64, usize), Status> {
+        let (len, asked, state) = (passed.len(), self.asked(), self.state.clone());
+        // The filters were asked a moment ago: what they say is known.
+        let positions = || passed.positions(asked, &state).ok().flatten().unwrap_or_default();
+        if len == 1 {
+            return Ok((positions().first().copied().unwrap_or_default(), 0, 1));
+        }
+        let feasible = Feasible::new(len, &positions);
+        let skipped = self.pre_score(&feasible)?;
+        let (keeping, asking) = self.scorers(&skipped, true);
+        if asking.is_empty() {
+            let below = |below| random.below(below);
+            if let Some((at, score)) = passed.draw(asked, &self.state, &keeping, below)? {
+                return Ok((at, score, len));
+            }
+        }
+        let list = feasible.positions();
+        let mut total = vec![0; list.len()];
+        for scorers in [keeping, asking] {
+            self.score(list, &scorers, &mut total)?;
+        }
+        let (at, score) = best(&total, random);
+        Ok((list[at], score, len))
+    }
+
     fn asked(&self) -> Asked<'a> {
-        Asked { framework: self.framework, nodes: self.snapshot, pod: self.pod }
+        let (framework, nodes, pod) = (self.framework, self.snapshot, self.pod);
+        Asked { framework, nodes, pod, beside: None }
     }
 
     /// The nodes that can take the pod: at least one.
-    pub(super) fn filter(
+    pub(super) fn filter<'m>(
         &mut self,
-        mut entry: Option<&mut Entry>,
+        memory: &mut Memory<'m>,
         kept: &Kept,
-    ) -> Result<Found, Stop> {
+    ) -> Result<Found<'m>, Stop> {
         let mut diagnosis = Diagnosis { nodes: self.snapshot.len(), ..Diagnosis::default() };
         if self.snapshot.is_empty() {
             // Nobody in particular turned it away: any event may help.
@@ -295,26 +378,37 @@ impl<'a> Cycle<'a> {
         let active: Vec<usize> = (0..self.framework.points.filter.len())
             .filter(|at| !self.skipped.contains(&self.framework.points.filter[*at].name))
             .collect();
-        let (mut candidates, rest) = match (&narrowed, entry.as_deref_mut()) {
-            (None, Some(entry)) => {
+        let (mut candidates, rest) = match (&narrowed, memory) {
+            (None, Memory::Entry(entry)) => {
                 let keeps = |at: &&usize| self.framework.points.filter[**at].plugin.keeps();
                 let keeping: Vec<usize> = active.iter().take_while(keeps).copied().collect();
-                entry.filter(self.asked(), &self.state, &keeping)?;
                 let rest = active[keeping.len()..].to_vec();
-                let spared = || !kept.positions(self.pod).any(|at| entry.passed(at));
-                if rest.is_empty() && entry.feasible() > 0 && spared() {
+                let filters = Filters::new(self.framework, self.pod, &self.skipped, kept);
+                let beside = rest.is_empty().then_some(filters);
+                entry.filter(Asked { beside, ..self.asked() }, &self.state, &keeping)?;
+                // Nodes that are kept for others are not like those of their class.
+                let alike = rest.is_empty() || kept.positions(self.pod).next().is_none();
+                if alike && entry.place(self.asked(), &self.state, &rest)?.unwrap_or(0) > 0 {
                     return Ok(Found::Kept);
+                }
+                if rest.is_empty() {
+                    diagnosis.rejected = entry.rejections();
+                    return Err(Stop::Unschedulable(refused(diagnosis)));
                 }
                 (Candidates::begun(entry.positions(), entry.rejections()), rest)
             }
-            (None, None) => (Candidates::all(self.snapshot.len()), active),
             (Some((nodes, _)), _) => (self.named(nodes), active),
+            (None, memory) => {
+                if let Some(passed) = self.grouped(memory, kept, &active)? {
+                    return Ok(Found::Grouped(passed));
+                }
+                (Candidates::all(self.snapshot.len()), active)
+            }
         };
-        let entry = entry.filter(|_| rest.is_empty() && narrowed.is_none());
         for at in rest {
             self.ask(at, &mut candidates)?;
         }
-        self.filter_kept(kept, &mut candidates, entry)?;
+        self.filter_kept(kept, &mut candidates)?;
         let (feasible, rejected) = candidates.into_parts();
         if !feasible.is_empty() {
             self.turned_away.set(rejected);
@@ -335,16 +429,7 @@ impl<'a> Cycle<'a> {
         if let Some((nodes, plugins)) = narrowed {
             self.rest(&nodes, &plugins, &mut diagnosis);
         }
-        let blamed: Vec<(Arc<str>, Code)> = diagnosis
-            .rejected
-            .kinds()
-            .map(|(plugin, status, _)| (Arc::clone(plugin), status.code()))
-            .collect();
-        for (plugin, code) in blamed {
-            diagnosis.blame(&plugin, code);
-        }
-        diagnosis.rejected.sort();
-        Box::new(diagnosis)
+        refused(diagnosis)
     }
 
     /// The nodes of these names.
@@ -419,14 +504,8 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// A node that is kept for others must take this pod also with them. What an entry remembers
-    /// holds as long as its filters are all there are.
-    fn filter_kept(
-        &self,
-        kept: &Kept,
-        candidates: &mut Candidates,
-        mut entry: Option<&mut Entry>,
-    ) -> Result<(), Stop> {
+    /// A node that is kept for others must take this pod also with them.
+    fn filter_kept(&self, kept: &Kept, candidates: &mut Candidates) -> Result<(), Stop> {
         if candidates.feasible().is_empty() {
             return Ok(());
         }
@@ -434,14 +513,7 @@ impl<'a> Cycle<'a> {
         let mut rejected = Vec::new();
         for at in kept.positions(self.pod).filter(|at| candidates.has(*at)) {
             let others = kept.at(at, self.pod);
-            let known = entry.as_ref().and_then(|entry| entry.crowded(at, &others));
-            let answer = known.unwrap_or_else(|| {
-                let answer = filters.with(&self.state, self.snapshot.node(at), &others);
-                if let Some(entry) = &mut entry {
-                    entry.set_crowded(at, &others, &answer);
-                }
-                answer
-            });
+            let answer = filters.with(&self.state, self.snapshot.node(at), &others);
             let Err((plugin, status)) = answer else { continue };
             if !status.is_rejected() {
                 return Err(self.failed(&plugin, &status).into());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kcore::random::Random;
 
-use super::cycle::{Cycle, Found, Kept, Placement, Stop, Unplaced, best};
+use super::cycle::{Cycle, Found, Kept, Memory, Placement, Stop, Unplaced, best};
 use crate::framework::{Diagnosis, EXTENDER, Feasible, Framework, Status};
 use crate::snapshot::{PodInfo, Snapshot};
 
@@ -35,9 +35,9 @@ pub(super) async fn schedule(
         return Ok(placement);
     }
     let mut cycle = attempt.cycle();
-    let list = match cycle.filter(None, kept) {
+    let list = match cycle.filter(&mut Memory::None, kept) {
         Ok(Found::List(list)) => list,
-        Ok(Found::Kept) => Vec::new(),
+        Ok(Found::Kept | Found::Grouped(_)) => Vec::new(),
         Err(Stop::Error(status)) => return Err(Unplaced::error(status)),
         Err(Stop::Unschedulable(diagnosis)) => {
             return Err(attempt.post_filter(cycle, *diagnosis).await);

@@ -1,7 +1,6 @@
 //! What the loop, the handlers and the bindings of one run share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kcore::client::DynClient;
@@ -11,23 +10,13 @@ use kcore::event::EventRecorder;
 use kcore::random::Random;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::shard::Shard;
 use crate::cache::Cache;
 use crate::framework::{Action, ClusterEvent, DEFAULT_SCHEDULER_NAME, EventResource, Framework};
 use crate::queue::SchedulingQueue;
 use crate::snapshot::{PodInfo, Templates};
-
-/// Bindings that are told of with an event each second. Beyond, they are not: an event costs the
-/// API server as much as the binding itself, and says what the pod says too.
-pub(super) const SUCCESS_EVENTS_PER_SECOND: u32 = 500;
-
-/// How many more successes may be told of in this second.
-struct Telling {
-    since: Instant,
-    left: u32,
-}
+use crate::telling::Telling;
 
 /// One run's state. One lock guards cache and queue together, so that a pod is never seen in
 /// neither of them; it is never held while anything is decided or awaited.
@@ -39,7 +28,7 @@ pub(super) struct Shared {
     pub(super) random: Random,
     pub(super) state: Mutex<State>,
     templates: Mutex<Templates>,
-    telling: Mutex<Telling>,
+    telling: Telling,
     /// Whether a plugin waits for other pods to come.
     pub(super) gathers: bool,
     /// The nodes that are this scheduler's.
@@ -63,8 +52,6 @@ impl Shared {
     ) -> Self {
         let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
         let (state, templates, more) = (Mutex::default(), Mutex::default(), Notify::new());
-        let left = SUCCESS_EVENTS_PER_SECOND;
-        let telling = Mutex::new(Telling { since: Instant::now(), left });
         let comes = ClusterEvent::new(EventResource::UnscheduledPod, Action::ADD);
         let events = frameworks.iter().flat_map(|framework| &framework.points.events);
         let gathers = events.flat_map(|(_, all)| all).any(|event| event.events.covers(&comes));
@@ -76,7 +63,7 @@ impl Shared {
             random,
             state,
             templates,
-            telling,
+            telling: Telling::default(),
             gathers,
             shard: Shard::default(),
             more,
@@ -85,13 +72,7 @@ impl Shared {
 
     /// Whether one more success is told of.
     pub(super) fn tells_of_success(&self) -> bool {
-        let (now, mut telling) = (Instant::now(), self.telling.lock());
-        if now - telling.since >= Duration::from_secs(1) {
-            *telling = Telling { since: now, left: SUCCESS_EVENTS_PER_SECOND };
-        }
-        let tells = telling.left > 0;
-        telling.left = telling.left.saturating_sub(1);
-        tells
+        self.telling.one_more()
     }
 
     /// Reads a pod, and shares what it has in common with others.

@@ -16,18 +16,18 @@ pub struct Mark {
 /// The positions that changed, in the order they did. A clone is another history: marks of one
 /// mean nothing to the other.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     lineage: Arc<()>,
     base: u64,
     positions: VecDeque<u32>,
 }
 
 impl Log {
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) fn push(&mut self, position: u32) {
+    pub(crate) fn push(&mut self, position: u32) {
         if self.positions.len() >= MAX_CHANGES {
             self.positions.pop_front();
             self.base += 1;
@@ -35,12 +35,12 @@ impl Log {
         self.positions.push_back(position);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         let at = self.base + self.positions.len() as u64;
         Mark { lineage: Arc::clone(&self.lineage), at }
     }
 
-    pub(super) fn since<'a>(&'a self, mark: &Mark) -> Option<impl Iterator<Item = u32> + use<'a>> {
+    pub(crate) fn since<'a>(&'a self, mark: &Mark) -> Option<impl Iterator<Item = u32> + use<'a>> {
         if !Arc::ptr_eq(&mark.lineage, &self.lineage) || mark.at < self.base {
             return None;
         }

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod columns;
+mod group;
 mod log;
 mod node;
 mod pod;
@@ -17,7 +18,8 @@ use kcore::collections::HashMap;
 pub(crate) use affinity::narrow;
 pub use affinity::{Affinities, AffinityTerm};
 pub use columns::Columns;
-use log::Log;
+pub use group::{Amounts, NodeGroup};
+pub(crate) use log::Log;
 pub use log::{MAX_CHANGES, Mark};
 pub use node::NodeInfo;
 pub use pod::{HostPort, PodInfo};

@@ -132,6 +132,21 @@ impl NodeInfo {
         images.into_iter().flatten().find(|found| has(&found.names))?.size_bytes
     }
 
+    /// Whether another node is of the same shape, as those of a
+    /// [group](crate::snapshot::NodeGroup) are.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        // Since when a taint is there makes no difference.
+        fn taint(taint: &Taint) -> (&str, Option<&str>, &str) {
+            (&taint.key, taint.value.as_deref(), &taint.effect)
+        }
+        let extended = || self.requested.extended() == other.requested.extended();
+        self.allocatable == other.allocatable
+            && self.unschedulable() == other.unschedulable()
+            && self.taints().iter().map(taint).eq(other.taints().iter().map(taint))
+            && (self.requested.scalar == other.requested.scalar || extended())
+    }
+
     /// Grows with every change of the node in its cache.
     #[must_use]
     pub fn generation(&self) -> u64 {

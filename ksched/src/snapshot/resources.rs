@@ -55,6 +55,14 @@ impl Resources {
         }
     }
 
+    /// Extended resources by name, without those of which there are none.
+    pub(crate) fn extended(&self) -> Vec<(&Arc<str>, i64)> {
+        let all = self.scalar.iter().filter(|(_, amount)| *amount != 0);
+        let mut all: Vec<(&Arc<str>, i64)> = all.map(|(name, amount)| (name, *amount)).collect();
+        all.sort_unstable();
+        all
+    }
+
     fn slot(&mut self, name: &str) -> &mut i64 {
         match name {
             "cpu" => &mut self.milli_cpu,

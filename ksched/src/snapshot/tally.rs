@@ -18,6 +18,8 @@ pub struct Topology {
     at: Vec<u32>,
     /// Nodes by value.
     members: Vec<u32>,
+    /// Whether any value has more than one node.
+    shared: bool,
 }
 
 impl Topology {
@@ -43,6 +45,7 @@ impl Topology {
             number
         });
         self.members[number as usize] += 1;
+        self.shared |= self.members[number as usize] > 1;
         number
     }
 
@@ -68,6 +71,12 @@ impl Topology {
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whether every place is one node: then what is in it changes with that node alone.
+    #[must_use]
+    pub fn is_of_single_nodes(&self) -> bool {
+        !self.shared
     }
 
     /// Whether no node takes part.

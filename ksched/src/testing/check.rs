@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kcore::clock::Clock;
 use kcore::random::Random;
 
-use super::{draw_node, draw_pod};
+use super::{classes, draw_node, draw_pod, groups};
 use crate::framework::{
     Action, Candidates, ClusterEvent, CycleState, EventObject, EventResource, Feasible, Framework,
     Handle, Happening, MAX_NODE_SCORE, MIN_NODE_SCORE, PluginFactory, Profile, Status,
@@ -28,6 +28,10 @@ pub struct Checked {
     pub filters: usize,
     /// Scores that were compared.
     pub scores: usize,
+    /// Answers for groups of nodes that were compared with those for their nodes.
+    pub groups: usize,
+    /// Answers for classes of nodes that were compared with those for their nodes.
+    pub classes: usize,
     /// Reservations that were given back.
     pub reservations: usize,
     /// Events that made a pod fit that the plugin had turned away.
@@ -41,6 +45,9 @@ pub struct Checked {
 /// * `kept_answers_hold`: a filter or scorer that says so with `keeps` answers alike for another
 ///   pod of the shape, and while other nodes change
 /// * `scores_are_in_range`: after normalization
+/// * `classes_hold`: what is said of a class of nodes is said of each of them
+/// * `groups_hold`: what is said of a group of nodes holds for each of them, and of a group in one
+///   state something is said
 /// * `unreserve_can_be_repeated`: also without a reservation before it
 /// * `hints_are_sound`: an event that made a pod fit was not declared useless
 ///
@@ -65,7 +72,8 @@ pub fn check_plugin(
     let client = Arc::new(NoServer);
     let handle = Handle::new(profile.scheduler_name(), client, Clock::system(), random.fork());
     let framework = Framework::new(&profile, &factories, handle).map_err(|e| e.to_string())?;
-    let mut trial = Trial { framework, name, random, checked: Checked::default() };
+    let (beside, checked) = (Random::seeded(seed), Checked::default());
+    let mut trial = Trial { framework, name, random, beside, checked };
     for cluster in 0..CLUSTERS {
         trial.run().map_err(|broken| format!("seed {seed}, cluster {cluster}: {broken}"))?;
     }
@@ -76,6 +84,8 @@ struct Trial {
     framework: Framework,
     name: Arc<str>,
     random: Random,
+    /// For what is tried beside the drawn clusters.
+    beside: Random,
     checked: Checked,
 }
 
@@ -150,7 +160,9 @@ impl Trial {
         let verdict = self.judge(&pod, &snapshot)?;
         self.compare_filters(&pod, &snapshot, &verdict)?;
         self.compare_scores(&pod, &snapshot, verdict.state.clone())?;
+        self.compare_classes(&pod, &snapshot, &verdict)?;
         self.keep(&pod, &nodes, &verdict)?;
+        self.compare_groups(&pod, &nodes)?;
         self.reserve(&pod, &snapshot)?;
         self.hint(&pod, nodes, &verdict)
     }
@@ -179,6 +191,20 @@ impl Trial {
             }
             self.checked.filters += nodes.len();
         }
+        Ok(())
+    }
+
+    fn compare_classes(
+        &mut self,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        verdict: &Verdict,
+    ) -> Result<(), String> {
+        let (framework, state) = (&self.framework, &verdict.state);
+        if !verdict.skipped && verdict.refused.is_none() {
+            self.checked.classes += classes::compare_filters(framework, state, pod, nodes)?;
+        }
+        self.checked.classes += classes::compare_scores(framework, state.clone(), pod, nodes)?;
         Ok(())
     }
 
@@ -247,6 +273,27 @@ impl Trial {
                     return Err(format!("kept_answers_hold: {before:?}, and then {after:?}"));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Some nodes of one shape, with other pods on each.
+    fn compare_groups(&mut self, pod: &PodInfo, nodes: &[NodeInfo]) -> Result<(), String> {
+        let mut group: Vec<NodeInfo> = nodes.iter().take(1).cloned().collect();
+        for at in 0..4 {
+            let Some(mut node) = group.last().cloned() else { return Ok(()) };
+            let extra = draw_pod(&self.beside).uid(&format!("extra-{at}")).on(node.name());
+            node.add_pod(Arc::new(extra.info()));
+            if node.is_like(&group[0]) {
+                group.push(node);
+            }
+        }
+        let group = Snapshot::new(group);
+        let verdict = self.judge(pod, &group)?;
+        if verdict.refused.is_none() {
+            let filters = !verdict.skipped;
+            self.checked.groups +=
+                groups::compare(&self.framework, verdict.state, pod, &group, filters)?;
         }
         Ok(())
     }

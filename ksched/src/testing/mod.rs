@@ -9,7 +9,9 @@
 //! ```
 
 mod check;
+mod classes;
 mod draw;
+mod groups;
 
 use std::sync::Arc;
 

@@ -1,9 +1,14 @@
 //! The engine beside a slow and obviously right reference, on seeded clusters and what happens to
 //! them: the same nodes, the same reasons, the same scores, and the same draw among the best.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod naive;
+mod preempting;
+mod strangers;
 mod world;
+
+use std::fmt::Display;
+use std::io::Write as _;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kcore::random::Random;
@@ -32,6 +37,13 @@ const PLUGINS: [&str; 9] = [
     "NodeResourcesBalancedAllocation",
     "ImageLocality",
 ];
+
+/// Says what was tried. The test runner keeps what tests print to itself unless they fail, so this
+/// does not print.
+fn say(what: impl Display) {
+    // Numbers that cannot be written are no reason to fail.
+    let _ = writeln!(std::io::stderr(), "evidence: {what}");
+}
 
 /// A profile with these plugins alone.
 fn framework(world: &World, plugins: &[&str]) -> Framework {
@@ -121,7 +133,7 @@ fn run(seed: u64, plugins: &[&str], steps: usize, reference: bool) -> (usize, us
         }
     }
     let names = plugins.join(", ");
-    println!("seed {seed}: {steps} steps, {placed} placed, {refused} refused: {names}");
+    say(format_args!("seed {seed}: {steps} steps, {placed} placed, {refused} refused: {names}"));
     (placed, refused)
 }
 

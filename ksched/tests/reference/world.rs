@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kcore::random::Random;
 use ksched::cache::Cache;
 use ksched::snapshot::{PodInfo, Snapshot, Templates};
-use ksched::testing::{draw_node, draw_pod};
+use ksched::testing::{PodBuilder, draw_node, draw_pod};
 
 use crate::naive::Namespaces;
 
@@ -30,9 +30,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with_pods(seed, draw_pod)
+    }
+
+    /// The same with pods that `draw` makes.
+    pub(crate) fn with_pods(seed: u64, draw: impl Fn(&Random) -> PodBuilder) -> Self {
         let random = Random::seeded(seed);
         let nodes = (0..SHAPES).map(|_| draw_node(&random).build()).collect();
-        let pods = (0..SHAPES).map(|_| draw_pod(&random).build()).collect();
+        let pods = (0..SHAPES).map(|_| draw(&random).build()).collect();
         let labels = |team: &str| [("team".to_owned(), team.to_owned())].into();
         let namespaces =
             [("a".to_owned(), labels("x")), ("b".to_owned(), labels("y"))].into_iter().collect();

@@ -116,7 +116,7 @@ fn settled<T>(directory: &Path, read: impl Fn(Arc<dyn Disk>) -> Result<T>) -> Re
     }
 }
 
-/// Says what a journal's directory holds.
+/// Says what a journal's directory holds. It reads all of it, in the thread of its caller.
 ///
 /// # Errors
 /// Those of [`JournalStore::open`], but never [`InUse`](Error::InUse).
@@ -320,7 +320,7 @@ impl JournalStore {
     }
 
     /// The current revision, and a checksum of all that exists at it: two stores with the same one
-    /// hold the same.
+    /// hold the same. It reads all of it, in the thread of its caller.
     #[must_use]
     pub fn digest(&self) -> (Revision, u32) {
         let core = &self.inner.core;

@@ -17,12 +17,20 @@ use crate::snapshot::PodInfo;
 #[derive(Debug)]
 pub(super) struct Budgets(Vec<Budget>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Budget {
     namespace: String,
     selector: LabelSelector,
     allowed: i64,
     disrupted: BTreeSet<String>,
+}
+
+impl Budget {
+    fn protects(&self, pod: &PodInfo) -> bool {
+        self.namespace == pod.namespace()
+            && !pod.labels().is_empty()
+            && self.selector.matches(pod.labels())
+    }
 }
 
 impl Budgets {
@@ -43,17 +51,25 @@ impl Budgets {
         Self(all.into_iter().filter_map(read).collect())
     }
 
+    /// Whether both protect the same pods, however many of them may go.
+    pub(super) fn protect_the_same(&self, other: &Self) -> bool {
+        let whom = |budget: &Budget| (budget.namespace.clone(), budget.selector.clone());
+        self.0.iter().map(whom).eq(other.0.iter().map(whom))
+    }
+
+    /// Whether a pod is protected.
+    pub(super) fn protect(&self, pod: &PodInfo) -> bool {
+        self.0.iter().any(|budget| budget.protects(pod))
+    }
+
     /// Tells apart the pods that cannot all leave without breaking a budget, in their order.
     pub(super) fn split(&self, pods: Vec<Arc<PodInfo>>) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
         let mut allowed: Vec<i64> = self.0.iter().map(|budget| budget.allowed).collect();
         pods.into_iter().partition(|pod| {
             let mut breaks = false;
             for (budget, allowed) in self.0.iter().zip(&mut allowed) {
-                let protects = budget.namespace == pod.namespace()
-                    && !pod.labels().is_empty()
-                    && budget.selector.matches(pod.labels());
                 // Its leaving is counted already.
-                if protects && !budget.disrupted.contains(pod.name()) {
+                if budget.protects(pod) && !budget.disrupted.contains(pod.name()) {
                     *allowed -= 1;
                     breaks |= *allowed < 0;
                 }

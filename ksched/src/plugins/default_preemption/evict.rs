@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::framework::{Effect, Handle, Status};
 use crate::snapshot::PodInfo;
+use crate::telling::Telling;
 
 /// The reason of the condition that tells a pod's owner why it leaves.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
@@ -22,16 +23,18 @@ const SEEN_PAUSE: Duration = Duration::from_millis(2);
 /// Deletes the victims, gracefully, and tells of it; takes back the nominations of less important
 /// pods that the node was kept for, since they may not fit any more.
 pub(super) fn effect<'a>(
-    handle: &Handle,
+    (handle, telling): (&Handle, &Arc<Telling>),
     pod: &PodInfo,
     node: &str,
     victims: &[Arc<PodInfo>],
     lesser: impl Iterator<Item = &'a Arc<PodInfo>>,
 ) -> Effect {
     let (handle, node, pod) = (handle.clone(), node.to_owned(), pod.clone());
+    let telling = Arc::clone(telling);
     let (victims, lesser) = (victims.to_vec(), lesser.cloned().collect::<Vec<_>>());
     Box::pin(async move {
-        let evictions = victims.iter().map(|victim| evict(&handle, &pod, &node, victim));
+        let teller = (&handle, &*telling);
+        let evictions = victims.iter().map(|victim| evict(teller, &pod, &node, victim));
         let mut outcome = Status::success();
         for result in futures::future::join_all(evictions).await {
             if let Err(error) = result {
@@ -79,7 +82,12 @@ fn merge(patch: &serde_json::Value) -> Patch {
     Patch::Strategic(patch.to_string().into())
 }
 
-async fn evict(handle: &Handle, pod: &PodInfo, node: &str, victim: &PodInfo) -> kcore::Result<()> {
+async fn evict(
+    (handle, telling): (&Handle, &Telling),
+    pod: &PodInfo,
+    node: &str,
+    victim: &PodInfo,
+) -> kcore::Result<()> {
     let waiting = handle.waiting_pods();
     if waiting.reject(victim.uid(), "DefaultPreemption", "preempted") {
         return Ok(());
@@ -107,7 +115,9 @@ async fn evict(handle: &Handle, pod: &PodInfo, node: &str, victim: &PodInfo) -> 
         Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
         result => drop(result?),
     }
-    let message = format!("Preempted by pod {} on node {node}", pod.uid());
-    handle.recorder().normal(&reference_to(&**victim.pod()), "Preempted", message);
+    if telling.one_more() {
+        let message = format!("Preempted by pod {} on node {node}", pod.uid());
+        handle.recorder().normal(&reference_to(&**victim.pod()), "Preempted", message);
+    }
     Ok(())
 }

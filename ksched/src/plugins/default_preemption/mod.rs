@@ -17,12 +17,12 @@ use serde::Deserialize;
 
 use crate::framework::{
     Args, Code, CycleState, Diagnosis, ExtensionPoints, Filters, Handle, PostFilterPlugin,
-    PostFilterResult, SchedulerPlugin, Status,
+    PostFilterResult, SchedulerPlugin, Status, summary,
 };
 use crate::snapshot::{PodInfo, Snapshot};
+use crate::telling::Telling;
 use budget::Budgets;
-use table::{Row, Tables};
-use victims::{Outcome, Victims};
+use table::{Sources, Table, Tables};
 
 /// Why a node is not looked at.
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
@@ -42,6 +42,7 @@ pub struct DefaultPreemption {
     changes: Arc<AtomicU64>,
     _registration: Registration,
     tables: Mutex<Tables>,
+    telling: Arc<Telling>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,8 +98,8 @@ impl DefaultPreemption {
             counter.fetch_add(1, Ordering::Release);
         });
         let budgets = informer.lister();
-        let tables = Mutex::default();
-        Ok(Self { handle: handle.clone(), budgets, changes, _registration, tables })
+        let (handle, tables, telling) = (handle.clone(), Mutex::default(), Arc::default());
+        Ok(Self { handle, budgets, changes, _registration, tables, telling })
     }
 
     /// Why a pod may not make others leave, if it may not.
@@ -111,8 +112,7 @@ impl DefaultPreemption {
             return Some("not eligible due to preemptionPolicy=Never.");
         }
         let at = nodes.position(pod.nominated_node())?;
-        let mut rejected = diagnosis.rejected.iter();
-        let said = rejected.find(|(rejected, ..)| *rejected == at).map(|(.., status)| status);
+        let said = diagnosis.rejected.of(at);
         if said.is_some_and(|status| status.code() == Code::UnschedulableAndUnresolvable) {
             return None;
         }
@@ -155,81 +155,58 @@ impl PostFilterPlugin for DefaultPreemption {
             return Status::unschedulable(format!("preemption: {why}")).into();
         }
         let version = self.changes.load(Ordering::Acquire);
-        let budgets = Budgets::new(self.budgets.list());
         let mut tables = self.tables.lock();
-        let signature = pod.template().signature().filter(|_| filters.are_kept());
-        let mut table = tables.take(signature, nodes, version);
-        let mut best: Option<(u32, &Victims)> = None;
-        let helpful: Vec<u32> = diagnosis
-            .rejected
-            .iter()
-            .filter(|(.., status)| status.code() != Code::UnschedulableAndUnresolvable)
-            .map(|(at, ..)| at)
-            .collect();
-        let mut crowded = filters.kept_positions().peekable();
-        for at in &helpful {
-            while crowded.next_if(|kept| kept < at).is_some() {}
-            let kept = match crowded.next_if(|kept| kept == at) {
-                Some(_) => filters.kept_at(*at),
-                None => Vec::new(),
-            };
-            if !table.has(*at, &kept) {
-                let outcome =
-                    victims::select(state, pod, nodes.node(*at), &kept, &budgets, filters);
-                table.set(*at, Row::new(&kept, outcome));
-            }
+        let budgets = tables.budgets(version, || Budgets::new(self.budgets.list()));
+        let sources = Sources { nodes, rejected: &diagnosis.rejected, filters };
+        let look = |at: u32| {
+            let kept = filters.kept_at(at);
+            victims::select(state, pod, nodes.node(at), &kept, &budgets, filters)
+        };
+        // What was said of all nodes for the whole signature is remembered with what follows.
+        let lasts = filters.are_kept() && diagnosis.rejected.are_shared(nodes.len());
+        let signature = pod.template().signature().filter(|_| lasts);
+        let known = signature.and_then(|signature| tables.take(signature));
+        let mut table = known.unwrap_or_else(|| Table::new(nodes.len(), Arc::clone(&budgets)));
+        match signature {
+            Some(_) => table.follow(sources, &budgets, look),
+            None => table.fill(sources, look),
         }
-        let candidates = helpful.iter().filter_map(|at| match table.outcome(*at) {
-            Some(Outcome::Victims(victims)) => Some((*at, victims)),
-            _ => None,
-        });
-        if filters.extenders_choose() && candidates.clone().next().is_some() {
-            let proposal = propose::propose(&self.handle, pod, nodes, candidates, filters);
-            tables.put(signature, table);
+        if filters.extenders_choose() && table.best().is_some() {
+            let candidates = table.candidates();
+            let tellers = (&self.handle, &self.telling);
+            let proposal = propose::propose(tellers, pod, nodes, candidates, filters);
+            if let Some(signature) = signature {
+                tables.put(signature, table);
+            }
             return proposal;
         }
-        for at in &helpful {
-            if let Some(Outcome::Victims(victims)) = table.outcome(*at)
-                && best.is_none_or(|(_, best)| victims.hurts_less(best))
-            {
-                best = Some((*at, victims));
-            }
-        }
-        let result = match best {
+        let result = match table.best() {
             Some((at, victims)) => {
                 let node = nodes.node(at).name();
                 let lesser = filters.all_kept_at(at).iter();
                 let lesser = lesser.filter(|other| other.priority() < pod.priority());
-                let effect = evict::effect(&self.handle, pod, node, victims.pods(), lesser);
+                let effect =
+                    evict::effect((&self.handle, &self.telling), pod, node, victims, lesser);
                 PostFilterResult::nominate(node, Some(effect))
             }
             None => {
-                let status = refusal(diagnosis, &helpful, |at| table.outcome(at));
+                let status = refusal(diagnosis.nodes, &table);
                 PostFilterResult { nominated_node: Some(String::new()), ..status.into() }
             }
         };
-        tables.put(signature, table);
+        if let Some(signature) = signature {
+            tables.put(signature, table);
+        }
         result
     }
 }
 
 /// Why preemption helps on no node, in upstream's words.
-fn refusal<'a>(
-    diagnosis: &Diagnosis,
-    helpful: &[u32],
-    outcome: impl Fn(u32) -> Option<&'a Outcome>,
-) -> Status {
-    let mut said = Diagnosis { nodes: diagnosis.nodes, ..Diagnosis::default() };
-    let plugin: Arc<str> = Arc::from("DefaultPreemption");
-    let not_helpful = Status::unresolvable(NOT_HELPFUL);
-    for at in helpful {
-        if let Some(Outcome::Status(status)) = outcome(*at) {
-            said.rejected.push(*at, &plugin, status.clone());
-        }
-    }
+fn refusal(nodes: usize, table: &Table) -> Status {
+    let said: usize = table.reasons().map(|(_, count)| count).sum();
     // Whoever was turned away at once, by PreFilter, counts as not helpful too.
-    for at in (0_u32..).take(diagnosis.nodes.saturating_sub(said.rejected.len())) {
-        said.rejected.push(at, &plugin, not_helpful.clone());
-    }
-    Status::unschedulable(format!("preemption: {}", said.message()))
+    let not_helpful = Status::unresolvable(NOT_HELPFUL);
+    let others = (nodes.saturating_sub(said) > 0).then(|| (&not_helpful, nodes - said));
+    let message = summary(nodes, table.reasons().chain(others));
+    Status::unschedulable(format!("preemption: {message}"))
 }

@@ -8,10 +8,11 @@ use super::evict;
 use super::victims::Victims;
 use crate::framework::{Filters, Handle, NodeVictims, PostFilterResult, Proposal, Status};
 use crate::snapshot::{PodInfo, Snapshot};
+use crate::telling::Telling;
 
 /// Proposes these nodes.
 pub(super) fn propose<'a>(
-    handle: &Handle,
+    (handle, telling): (&Handle, &Arc<Telling>),
     pod: &PodInfo,
     nodes: &Snapshot,
     candidates: impl Iterator<Item = (u32, &'a Victims)>,
@@ -27,12 +28,12 @@ pub(super) fn propose<'a>(
         lesser.insert(node.clone(), kept.cloned().collect());
         victims.insert(node, found.of_node());
     }
-    let (handle, pod) = (handle.clone(), pod.clone());
+    let (handle, telling, pod) = (handle.clone(), Arc::clone(telling), pod.clone());
     PostFilterResult::propose(Proposal::new(victims, move |left| {
         let mut best: Option<(String, Victims)> = None;
         for (node, NodeVictims { pods, violations }) in left {
             let victims = Victims::new(pods, violations);
-            if best.as_ref().is_none_or(|(_, best)| victims.hurts_less(best)) {
+            if best.as_ref().is_none_or(|(_, best)| victims.cost() < best.cost()) {
                 best = Some((node, victims));
             }
         }
@@ -41,7 +42,7 @@ pub(super) fn propose<'a>(
             return Status::unschedulable(why).into();
         };
         let lesser = lesser.get(&node).into_iter().flatten();
-        let effect = evict::effect(&handle, &pod, &node, victims.pods(), lesser);
+        let effect = evict::effect((&handle, &telling), &pod, &node, victims.pods(), lesser);
         PostFilterResult::nominate(node, Some(effect))
     }))
 }

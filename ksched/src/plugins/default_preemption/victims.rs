@@ -1,6 +1,6 @@
 //! Who would have to leave a node, and how much that would hurt.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,15 +10,37 @@ use super::budget::Budgets;
 use crate::framework::{CycleState, Filters, NodeVictims, Status};
 use crate::snapshot::{NodeInfo, PodInfo};
 
+/// How much it hurts that pods leave, the least first: by the budgets that are broken; then by the
+/// most important of them; then by the sum of their priorities; then by their number; then by
+/// how long the most important ones have run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost {
+    violations: usize,
+    highest: i32,
+    sum: i64,
+    count: usize,
+    earliest: Reverse<Started>,
+}
+
+/// When a pod started.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Started {
+    At(Time),
+    NotYet,
+}
+
+impl Started {
+    fn of(pod: &PodInfo) -> Self {
+        let status = pod.pod().status.as_ref();
+        status.and_then(|status| status.start_time.clone()).map_or(Self::NotYet, Self::At)
+    }
+}
+
 /// The pods that would have to leave a node, the most important first.
 #[derive(Debug)]
 pub(super) struct Victims {
     pods: Vec<Arc<PodInfo>>,
-    violations: usize,
-    highest: i32,
-    sum: i64,
-    /// When the first of the most important ones started.
-    earliest: Option<Time>,
+    cost: Cost,
 }
 
 /// What preemption could do on a node.
@@ -28,24 +50,10 @@ pub(super) enum Outcome {
     Status(Status),
 }
 
-fn started(pod: &PodInfo) -> Option<Time> {
-    pod.pod().status.as_ref().and_then(|status| status.start_time.clone())
-}
-
-/// Whether a pod started before another. One that has not started starts last.
-fn earlier(a: &Option<Time>, b: &Option<Time>) -> Ordering {
-    match (a, b) {
-        (Some(a), Some(b)) => a.0.cmp(&b.0),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => Ordering::Equal,
-    }
-}
-
 /// The more important pod first: by priority, then by who has run longer.
 fn by_importance(a: &Arc<PodInfo>, b: &Arc<PodInfo>) -> Ordering {
     let by_priority = b.priority().cmp(&a.priority());
-    by_priority.then_with(|| earlier(&started(a), &started(b)))
+    by_priority.then_with(|| Started::of(a).cmp(&Started::of(b)))
 }
 
 impl Victims {
@@ -54,32 +62,23 @@ impl Victims {
         // Shifted, so that more victims always weigh more than fewer.
         let shifted = |pod: &Arc<PodInfo>| i64::from(pod.priority()) + i64::from(i32::MAX) + 1;
         let sum = pods.iter().map(shifted).sum();
-        let most = pods.iter().filter(|pod| pod.priority() == highest).map(|pod| started(pod));
-        let earliest = most.min_by(earlier).flatten();
-        Self { pods, violations, highest, sum, earliest }
+        let most = pods.iter().filter(|pod| pod.priority() == highest);
+        let earliest = most.map(|pod| Started::of(pod)).min().unwrap_or(Started::NotYet);
+        let (count, earliest) = (pods.len(), Reverse(earliest));
+        Self { pods, cost: Cost { violations, highest, sum, count, earliest } }
     }
 
     /// The same as extenders are told.
     pub(super) fn of_node(&self) -> NodeVictims {
-        NodeVictims { pods: self.pods.clone(), violations: self.violations }
+        NodeVictims { pods: self.pods.clone(), violations: self.cost.violations }
     }
 
     pub(super) fn pods(&self) -> &[Arc<PodInfo>] {
         &self.pods
     }
 
-    /// Whether these are to be preferred: fewest broken budgets; then the least important most
-    /// important victim; then the smallest sum of priorities; then the fewest victims; then those
-    /// that have run for the shortest time.
-    pub(super) fn hurts_less(&self, other: &Self) -> bool {
-        let order = self
-            .violations
-            .cmp(&other.violations)
-            .then_with(|| self.highest.cmp(&other.highest))
-            .then_with(|| self.sum.cmp(&other.sum))
-            .then_with(|| self.pods.len().cmp(&other.pods.len()))
-            .then_with(|| earlier(&other.earliest, &self.earliest));
-        order == Ordering::Less
+    pub(super) fn cost(&self) -> &Cost {
+        &self.cost
     }
 }
 

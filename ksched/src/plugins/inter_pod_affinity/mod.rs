@@ -1,5 +1,6 @@
 //! InterPodAffinity: pods say beside which others they want to be, and beside which not.
 
+mod classes;
 mod events;
 mod index;
 mod score;
@@ -16,8 +17,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::framework::{
-    Args, Candidates, CycleState, ExtensionPoints, FilterPlugin, Handle, PreFilterExtensions,
-    PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
+    Args, Candidates, CycleState, ExtensionPoints, FilterClasses, FilterPlugin, Handle,
+    PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot, Tally};
 use index::{Index, Use};
@@ -161,7 +162,8 @@ impl PreFilterPlugin for InterPodAffinity {
             term.matches(pod.namespace(), pod.labels(), &labels)
         };
         let itself = wants.required.iter().all(own);
-        state.write_for_choice(State { existing, anti, affinity, itself });
+        let namespaces = index.namespaces;
+        state.write_for_choice(State { existing, anti, affinity, itself, namespaces });
         Status::success().into()
     }
 
@@ -236,6 +238,10 @@ impl PreFilterExtensions for InterPodAffinity {
 }
 
 impl FilterPlugin for InterPodAffinity {
+    fn classes(&self) -> Option<&dyn FilterClasses> {
+        Some(self)
+    }
+
     fn filter(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Status {
         let Some(state) = state.read::<State>() else { return Status::success() };
         let counted = |place: &Place| place.at_node(node);

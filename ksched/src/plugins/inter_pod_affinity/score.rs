@@ -4,12 +4,44 @@ use std::sync::Arc;
 
 use super::InterPodAffinity;
 use super::index::Use;
-use crate::framework::{CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScorePlugin, Status};
-use crate::snapshot::{NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
+use crate::framework::{
+    CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScoreClasses, ScorePlugin, Status,
+};
+use crate::snapshot::{AffinityTerm, NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
 
 /// Places with what a pod there counts.
 #[derive(Debug, Clone)]
-struct Preferences(Vec<(Arc<Tally>, Arc<str>, i64)>);
+pub(super) struct Preferences {
+    pub(super) all: Vec<Preference>,
+    /// The labels of namespaces had changed so often.
+    pub(super) namespaces: u64,
+}
+
+/// Places by one term.
+#[derive(Debug, Clone)]
+pub(super) struct Preference {
+    pub(super) tally: Arc<Tally>,
+    pub(super) term: Arc<str>,
+    /// Whose term it is: one that pods there carry, or else the pod's own.
+    pub(super) used: Used,
+    key: Arc<str>,
+    pub(super) weight: i64,
+}
+
+/// Whose a term is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Used {
+    Own,
+    Required,
+    Preferred,
+}
+
+impl Preference {
+    fn new(term: &AffinityTerm, tally: &Arc<Tally>, used: Used, weight: i64) -> Self {
+        let (term, key) = (Arc::clone(term.key()), Arc::clone(term.topology_key()));
+        Self { tally: Arc::clone(tally), term, used, key, weight }
+    }
+}
 
 impl PreScorePlugin for InterPodAffinity {
     fn pre_score(
@@ -25,36 +57,36 @@ impl PreScorePlugin for InterPodAffinity {
         let mut preferences = Vec::new();
         if own || !self.ignore_preferred {
             for carried in index.meaning(pod, &labels) {
-                let weight = match carried.used {
+                let (used, weight) = match carried.used {
                     Use::RequiredAnti => continue,
-                    Use::Required => self.hard_weight,
+                    Use::Required => (Used::Required, self.hard_weight),
                     // The weights are in the sums.
                     Use::Preferred if self.ignore_preferred => continue,
-                    Use::Preferred => 1,
+                    Use::Preferred => (Used::Preferred, 1),
                 };
-                let key = Arc::clone(carried.term.topology_key());
-                preferences.push((Arc::clone(&carried.tally), key, weight));
+                preferences.push(Preference::new(&carried.term, &carried.tally, used, weight));
             }
         }
         for (term, weight) in &pod.affinities().preferred {
             let tally = index.met(nodes, &[term], term.topology_key(), &labels);
-            preferences.push((tally, Arc::clone(term.topology_key()), *weight));
+            preferences.push(Preference::new(term, &tally, Used::Own, *weight));
         }
-        preferences.retain(|(tally, _, weight)| *weight != 0 && !tally.is_zero());
+        preferences.retain(|each| each.weight != 0 && !each.tally.is_zero());
         if preferences.is_empty() {
             return Status::skip();
         }
-        state.write_for_choice(Preferences(preferences));
+        let namespaces = index.namespaces;
+        state.write_for_choice(Preferences { all: preferences, namespaces });
         Status::success()
     }
 }
 
 impl ScorePlugin for InterPodAffinity {
     fn score(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
-        let Some(Preferences(all)) = state.read() else { return Ok(0) };
-        let counted = all.iter().map(|(tally, key, weight)| {
-            let value = node.label(key).and_then(|value| tally.topology().value(value));
-            value.map_or(0, |value| tally.sum(value) * weight)
+        let Some(Preferences { all, .. }) = state.read() else { return Ok(0) };
+        let counted = all.iter().map(|each| {
+            let value = node.label(&each.key).and_then(|value| each.tally.topology().value(value));
+            value.map_or(0, |value| each.tally.sum(value) * each.weight)
         });
         Ok(counted.sum())
     }
@@ -67,8 +99,8 @@ impl ScorePlugin for InterPodAffinity {
         feasible: &[u32],
     ) -> Result<Vec<i64>, Status> {
         let mut scores = vec![0; feasible.len()];
-        let Some(Preferences(all)) = state.read() else { return Ok(scores) };
-        for (tally, _, weight) in all {
+        let Some(Preferences { all, .. }) = state.read() else { return Ok(scores) };
+        for Preference { tally, weight, .. } in all {
             let (numbers, sums) = (tally.topology().numbers(), tally.sums());
             for (score, at) in scores.iter_mut().zip(feasible) {
                 let value = numbers[*at as usize];
@@ -78,6 +110,10 @@ impl ScorePlugin for InterPodAffinity {
             }
         }
         Ok(scores)
+    }
+
+    fn classes(&self) -> Option<&dyn ScoreClasses> {
+        Some(self)
     }
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {

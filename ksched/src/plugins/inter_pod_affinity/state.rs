@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::snapshot::{AffinityTerm, NO_VALUE, NodeInfo, Tally};
+use crate::snapshot::{AffinityTerm, NO_VALUE, NodeInfo, Tally, Topology};
+
+/// In place of a place where there is none.
+const NOWHERE: i64 = -1;
 
 /// Pods by place for one term, with what a simulation has changed.
 #[derive(Debug, Clone)]
@@ -50,6 +53,34 @@ impl Place {
         (value != NO_VALUE).then(|| self.sum(value))
     }
 
+    pub(super) fn term(&self) -> &Arc<str> {
+        &self.term
+    }
+
+    pub(super) fn topology(&self) -> &Arc<Topology> {
+        self.tally.topology()
+    }
+
+    /// What makes the class of the node at a position: where each place is one node, whether there
+    /// are pods; else the place. [`NOWHERE`] if it is in no place.
+    pub(super) fn class(&self, at: u32) -> i64 {
+        match self.topology().at(at) {
+            NO_VALUE => NOWHERE,
+            place if self.topology().is_of_single_nodes() => i64::from(self.sum(place) > 0),
+            place => i64::from(place),
+        }
+    }
+
+    /// Whether there are pods where the nodes of a class are; `None` if they are in no place.
+    pub(super) fn at_class(&self, class: i64) -> Option<bool> {
+        if class == NOWHERE {
+            return None;
+        }
+        let single = self.topology().is_of_single_nodes();
+        let place = || u32::try_from(class).unwrap_or(NO_VALUE);
+        Some(if single { class > 0 } else { self.sum(place()) > 0 })
+    }
+
     fn total(&self) -> i64 {
         self.tally.total() + self.changed.iter().map(|(_, adds)| adds).sum::<i64>()
     }
@@ -66,6 +97,8 @@ pub(super) struct State {
     pub(super) affinity: Vec<Place>,
     /// Whether its affinity means the pod itself.
     pub(super) itself: bool,
+    /// The labels of namespaces had changed so often.
+    pub(super) namespaces: u64,
 }
 
 impl State {

@@ -1,5 +1,6 @@
 //! PodTopologySpread: pods are spread over zones, nodes, or any other places.
 
+mod classes;
 mod constraint;
 mod counts;
 mod defaults;
@@ -13,8 +14,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::framework::{
-    Args, Candidates, CycleState, ExtensionPoints, FilterPlugin, Handle, PreFilterExtensions,
-    PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
+    Args, Candidates, CycleState, ExtensionPoints, FilterClasses, FilterPlugin, Handle,
+    PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
 };
 use crate::snapshot::{NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
 use constraint::{Constraint, Constraints, has_all};
@@ -175,7 +176,11 @@ impl Spread {
     }
 
     fn fits(&self, constraint: &Constraint, value: Option<u32>) -> bool {
-        let there = value.map_or(0, |value| self.sum(value));
+        self.takes(constraint, value.map_or(0, |value| self.sum(value)))
+    }
+
+    /// Whether a place with so many pods can take one more.
+    fn takes(&self, constraint: &Constraint, there: i64) -> bool {
         there + self.itself - self.least <= constraint.max_skew
     }
 }
@@ -254,6 +259,10 @@ impl PreFilterExtensions for PodTopologySpread {
 }
 
 impl FilterPlugin for PodTopologySpread {
+    fn classes(&self) -> Option<&dyn FilterClasses> {
+        Some(self)
+    }
+
     fn filter(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Status {
         let Some(State { constraints, spreads }) = state.read::<State>() else {
             return Status::success();

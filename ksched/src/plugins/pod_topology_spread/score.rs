@@ -5,24 +5,33 @@ use std::sync::Arc;
 
 use super::PodTopologySpread;
 use super::constraint::{Constraints, HOSTNAME, has_all};
-use crate::framework::{CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScorePlugin, Status};
+use crate::framework::{
+    CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScoreClasses, ScorePlugin, Status,
+};
 use crate::snapshot::{NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
 
 /// The score of a node that lacks a label; it becomes zero.
-const LEFT_OUT: i64 = -1;
+pub(super) const LEFT_OUT: i64 = -1;
 
 #[derive(Debug, Clone)]
-struct State {
-    constraints: Arc<Constraints>,
-    tallies: Vec<Arc<Tally>>,
+pub(super) struct State {
+    pub(super) constraints: Arc<Constraints>,
+    pub(super) tallies: Vec<Arc<Tally>>,
     /// What a pod in a place counts: places that there are few of count less.
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
+}
+
+/// What a pod counts in one of so many places.
+pub(super) fn weight(places: usize) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "places are far fewer")]
+    let places = places as f64;
+    (places + 2.0).ln()
 }
 
 impl State {
     /// What the pods of one constraint count at a node.
     #[allow(clippy::cast_precision_loss, reason = "pods are far fewer")]
-    fn rate(&self, at: usize, pods: i64) -> f64 {
+    pub(super) fn rate(&self, at: usize, pods: i64) -> f64 {
         pods as f64 * self.weights[at] + (self.constraints.soft[at].max_skew - 1) as f64
     }
 }
@@ -30,7 +39,7 @@ impl State {
 /// The nearest integer of a score, which is never negative. In place of a call into the math
 /// library for every node.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "far in range")]
-fn rounded(score: f64) -> i64 {
+pub(super) fn rounded(score: f64) -> i64 {
     let whole = score as i64;
     whole + i64::from(score - whole as f64 >= 0.5)
 }
@@ -57,6 +66,10 @@ impl PreScorePlugin for PodTopologySpread {
         if constraints.soft.is_empty() {
             return Status::skip();
         }
+        if feasible.is_in_classes() {
+            state.write_for_choice(State { constraints, tallies, weights: Vec::new() });
+            return Status::success();
+        }
         let positions = feasible.positions();
         let all = &constraints.soft;
         // Whoever is counted has all labels, so few nodes have to be looked at.
@@ -78,9 +91,7 @@ impl PreScorePlugin for PodTopologySpread {
                 };
                 distinct(tally, positions, odd)
             };
-            #[allow(clippy::cast_precision_loss, reason = "places are far fewer")]
-            let places = places as f64;
-            (places + 2.0).ln()
+            weight(places)
         });
         let weights = weights.collect();
         state.write_for_choice(State { constraints, tallies, weights });
@@ -166,6 +177,10 @@ impl ScorePlugin for PodTopologySpread {
             scores[index] = score_of(state, pod, nodes.node(feasible[index]));
         }
         Ok(scores)
+    }
+
+    fn classes(&self) -> Option<&dyn ScoreClasses> {
+        Some(self)
     }
 
     fn normalize(&self, _: &CycleState, _: &PodInfo, scores: &mut [i64]) -> Status {

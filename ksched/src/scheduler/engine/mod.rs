@@ -1,11 +1,15 @@
 //! What is kept of one pod's cycle for the next pods of its signature.
 
 mod entry;
-mod tree;
+mod groups;
+mod members;
 
 use kcore::collections::{HashMap, HashSet};
 
 pub(super) use entry::{Asked, Entry};
+pub(super) use groups::{Groups, Passed};
+
+use crate::snapshot::Snapshot;
 
 /// Signatures whose results are kept at once; the one not asked for longest goes first.
 pub const MAX_SIGNATURES: usize = 256;
@@ -25,6 +29,7 @@ pub struct Engine {
     /// Signatures that were seen once: keeping the results of one that never comes again would
     /// cost more than it saves.
     seen: HashSet<u64>,
+    groups: Groups,
 }
 
 /// Signatures that are remembered as seen once.
@@ -41,6 +46,11 @@ impl Engine {
             self.seen.clear();
         }
         (!self.seen.insert(signature)).then(Entry::default)
+    }
+
+    /// The nodes in groups, for a pod whose like was never seen; `None` if that is not worth it.
+    pub(super) fn groups(&mut self, nodes: &Snapshot) -> Option<&Groups> {
+        self.groups.follow(nodes).then_some(&self.groups)
     }
 
     /// Keeps the results of a signature.
