@@ -25,6 +25,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+/// As the example `scheduler` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs; the one with the median rate counts.
 const RUNS: usize = 3;
 const NODES: usize = 5_000;
