@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kcore::client::{Api, DynClient, KubeClient, ListOptions};
 use kcore::clock::Clock;
 use kcore::component::{Component as _, Context};
@@ -24,6 +24,10 @@ use ksched::Scheduler;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+/// As the example `scheduler` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs; the one with the median rate counts.
 const RUNS: usize = 3;
@@ -116,10 +120,6 @@ fn pod(name: &str) -> Pod {
 }
 
 async fn create_nodes(client: &DynClient) {
-    // What a controller would make.
-    let accounts: Api<ServiceAccount> = Api::namespaced(Arc::clone(client), "default");
-    let account = json!({"metadata": {"name": "default"}});
-    accounts.create(serde_json::from_value(account).unwrap()).await.unwrap();
     let nodes: Api<Node> = Api::all(Arc::clone(client));
     futures::stream::iter(0..NODES)
         .for_each_concurrent(AT_ONCE, |at| {

@@ -18,6 +18,10 @@ use ksched::config::SchedulerConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kubrick_examples::program::{asked_to_stop, start};
 
+/// Objects are made by one thread and dropped by another all the time: the allocator matters.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str =
     "usage: scheduler --kubeconfig F [--config KubeSchedulerConfiguration] [--leader-elect BOOL]";
 

@@ -110,9 +110,6 @@ fn of_two_schedulers_one_leads_and_the_other_takes_over_when_it_is_killed() {
     // C9, C11.
     let Some(server) = Server::without("controllers,scheduler,node") else { return };
     let config = server.file("scheduler.yaml", CONFIG);
-    // What a controller would make.
-    let account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default}}";
-    server.apply("account.yaml", account);
     nodes(&server);
     let mut copies = [Copy::start(&server, &config), Copy::start(&server, &config)];
     let bound = || placed(&server).values().sum::<usize>();

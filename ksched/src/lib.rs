@@ -29,6 +29,9 @@ mod error;
 #[cfg(feature = "extenders")]
 pub mod extender;
 pub mod framework;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod offline;
 pub mod plugins;
 pub mod queue;

@@ -155,6 +155,14 @@ impl HttpExtender {
     }
 }
 
+/// Reads an answer as each of its forms.
+#[cfg(feature = "fuzz")]
+pub(crate) fn read_as_each(answer: &[u8]) {
+    let Ok(answer) = serde_json::from_slice(answer) else { return };
+    let _ = (wire::error(&answer), wire::priorities(&answer), wire::victims(&answer));
+    let _ = (wire::filtered(&answer, true), wire::filtered(&answer, false));
+}
+
 #[async_trait]
 impl Extender for HttpExtender {
     fn name(&self) -> &str {
