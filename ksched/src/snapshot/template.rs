@@ -133,6 +133,10 @@ fn shape_hash(pod: &Pod) -> u64 {
             usize::from(spec.affinity.is_some()),
         ];
         lengths.hash(&mut hasher);
+        for volume in volumes(spec) {
+            let claim = volume.persistent_volume_claim.as_ref();
+            (&volume.name, claim.map(|claim| &claim.claim_name)).hash(&mut hasher);
+        }
     }
     hasher.finish()
 }
