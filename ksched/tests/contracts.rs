@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ksched::framework::{
-    Action, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, GroupVerdict, Normalization, Profile, ReservePlugin, SchedulerPlugin,
-    ScorePlugin, Status, plugin_fn,
+    Action, Basis, CycleState, EnqueueExtensions, EventRegistration, EventResource,
+    ExtensionPoints, FilterClasses, FilterPlugin, GroupVerdict, Normalization, Profile,
+    ReservePlugin, SchedulerPlugin, ScorePlugin, Status, plugin_fn,
 };
 use ksched::snapshot::{NodeGroup, NodeInfo, PodInfo};
 use ksched::testing::check_plugin;
@@ -49,6 +49,7 @@ enum Fault {
     UnsoundHint,
     UnreservesOnce,
     WrongGroups,
+    WrongClasses,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl SchedulerPlugin for Faulty {
         match self.fault {
             Fault::OutOfRange | Fault::KeepsTooMuch => points.score(self),
             Fault::UnreservesOnce => points.reserve(self),
-            Fault::Impure | Fault::WrongGroups => points.filter(self),
+            Fault::Impure | Fault::WrongGroups | Fault::WrongClasses => points.filter(self),
             Fault::UnsoundHint => {
                 points.filter(self.clone());
                 points.enqueue_extensions(self);
@@ -81,8 +82,34 @@ impl FilterPlugin for Faulty {
         if fits { Status::success() } else { Status::unschedulable("no") }
     }
 
+    fn classes(&self) -> Option<&dyn FilterClasses> {
+        (self.fault == Fault::WrongClasses).then_some(self)
+    }
+
     fn filter_group(&self, _: &CycleState, _: &PodInfo, _: &NodeGroup<'_>) -> Option<GroupVerdict> {
         (self.fault == Fault::WrongGroups).then_some(GroupVerdict::Pass)
+    }
+}
+
+impl FilterClasses for Faulty {
+    fn basis(&self, _: &CycleState) -> Basis {
+        Basis::default()
+    }
+
+    fn class(
+        &self,
+        _: &CycleState,
+        _: &PodInfo,
+        _: u32,
+        _: &NodeInfo,
+        into: &mut Vec<i64>,
+    ) -> bool {
+        into.push(0);
+        true
+    }
+
+    fn filter_class(&self, _: &CycleState, _: &PodInfo, _: &[i64]) -> Status {
+        Status::success()
     }
 }
 
@@ -125,6 +152,7 @@ fn broken_contracts_are_found_out_by_name() {
         (Fault::KeepsTooMuch, "kept_answers_hold"),
         (Fault::UnsoundHint, "hints_are_sound"),
         (Fault::WrongGroups, "groups_hold"),
+        (Fault::WrongClasses, "classes_hold"),
         (Fault::UnreservesOnce, "unreserve_can_be_repeated"),
     ] {
         let factory =
