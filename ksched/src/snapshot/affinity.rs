@@ -135,6 +135,11 @@ pub struct Affinities {
 }
 
 impl Affinities {
+    /// No terms.
+    pub(super) const fn new() -> Self {
+        Self { required: Vec::new(), required_anti: Vec::new(), preferred: Vec::new() }
+    }
+
     /// Reads a pod's terms.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {

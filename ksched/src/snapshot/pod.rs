@@ -167,7 +167,8 @@ impl PodInfo {
     /// Its terms of affinity to and from other pods.
     #[must_use]
     pub fn affinities(&self) -> &Affinities {
-        &self.template.affinities
+        static NONE: Affinities = Affinities::new();
+        self.template.affinities.as_deref().unwrap_or(&NONE)
     }
 
     /// What it asks for.

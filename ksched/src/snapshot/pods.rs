@@ -37,7 +37,10 @@ impl Pods {
         self.len += 1;
         match self.pieces.last_mut() {
             Some(piece) if piece.len() < PIECE => Arc::make_mut(piece).push(pod),
-            _ => self.pieces.push(Arc::new(vec![pod])),
+            _ => {
+                self.pieces.reserve_exact(1);
+                self.pieces.push(Arc::new(vec![pod]));
+            }
         }
     }
 

@@ -25,7 +25,8 @@ pub struct PodTemplate {
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
     pub(super) ports: Vec<HostPort>,
-    pub(super) affinities: Affinities,
+    /// None for the many that have none.
+    pub(super) affinities: Option<Arc<Affinities>>,
 }
 
 impl PodTemplate {
@@ -36,7 +37,7 @@ impl PodTemplate {
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
             ports: host_ports(pod),
-            affinities: Affinities::of(pod),
+            affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
         }
     }
 

@@ -8,9 +8,10 @@ const WORD: usize = 64;
 /// The positions of the nodes in one state.
 #[derive(Debug)]
 pub(in crate::scheduler::engine) enum Members {
+    One(u32),
     /// In no particular order.
     Few(Vec<u32>),
-    Many(Ranked),
+    Many(Box<Ranked>),
 }
 
 /// A set of positions that knows how many there are below each.
@@ -83,6 +84,7 @@ impl Default for Members {
 impl Members {
     pub(in crate::scheduler::engine) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(few) => few.len(),
             Self::Many(ranked) => ranked.len,
         }
@@ -91,10 +93,12 @@ impl Members {
     /// A node that was in another state, of so many nodes in all.
     pub(in crate::scheduler::engine) fn insert(&mut self, at: u32, nodes: usize) {
         match self {
+            Self::One(other) => *self = Self::Few(vec![*other, at]),
+            Self::Few(few) if few.is_empty() => *self = Self::One(at),
             Self::Few(few) if few.len() >= RANKED => {
                 let mut ranked = Ranked::new(nodes, few);
                 ranked.insert(at);
-                *self = Self::Many(ranked);
+                *self = Self::Many(Box::new(ranked));
             }
             Self::Few(few) => few.push(at),
             Self::Many(ranked) => ranked.insert(at),
@@ -104,6 +108,7 @@ impl Members {
     /// A node that is in this state leaves it.
     pub(in crate::scheduler::engine) fn remove(&mut self, at: u32) {
         match self {
+            Self::One(_) => *self = Self::default(),
             Self::Few(few) => {
                 if let Some(index) = few.iter().position(|known| *known == at) {
                     few.swap_remove(index);
@@ -121,6 +126,7 @@ impl Members {
     /// Adds all of them to a list.
     pub(in crate::scheduler::engine) fn list(&self, into: &mut Vec<u32>) {
         match self {
+            Self::One(at) => into.push(*at),
             Self::Few(few) => into.extend(few),
             Self::Many(ranked) => into.extend(ranked.iter()),
         }
@@ -136,6 +142,7 @@ pub(in crate::scheduler::engine) fn nth<'a>(
     let (mut few, mut many): (Vec<u32>, Vec<&Ranked>) = (Vec::new(), Vec::new());
     for members in states {
         match members {
+            Members::One(at) => few.push(*at),
             Members::Few(positions) => few.extend(positions),
             Members::Many(ranked) => many.push(ranked),
         }

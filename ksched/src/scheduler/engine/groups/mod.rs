@@ -117,7 +117,7 @@ impl Groups {
         }
         let slot = &mut self.slots[state as usize];
         slot.members.remove(at);
-        let left = State { key: slot.key, number: state, nodes: slot.members.len() };
+        let left = State { key: slot.key, number: state, nodes: count(&slot.members) };
         self.shapes[shape as usize].order.set(left);
         if left.nodes == 0 {
             self.free.push(state);
@@ -141,7 +141,7 @@ impl Groups {
         });
         let members = &mut self.slots[number as usize].members;
         members.insert(at, nodes.len());
-        order.set(State { key, number, nodes: members.len() });
+        order.set(State { key, number, nodes: count(members) });
         self.places[at as usize] = (shape, number);
     }
 
@@ -243,6 +243,10 @@ impl Passed<'_> {
         let drawn = members::nth(members(), nth, self.groups.places.len());
         Ok(drawn.map(|at| (at, score)))
     }
+}
+
+fn count(members: &Members) -> u32 {
+    u32::try_from(members.len()).unwrap_or(u32::MAX)
 }
 
 /// What is used of a node, and where that is in the order.

@@ -14,7 +14,7 @@ pub(super) struct State {
     pub(super) key: Key,
     /// Its number.
     pub(super) number: u32,
-    pub(super) nodes: usize,
+    pub(super) nodes: u32,
 }
 
 /// Parts that follow each other, and what is used at least and at most of their nodes.
@@ -68,7 +68,7 @@ impl Part for State {
     }
 
     fn count(&self) -> usize {
-        self.nodes
+        self.nodes as usize
     }
 
     fn put(parts: &mut Vec<Self>, state: State) {
@@ -192,7 +192,7 @@ mod tests {
             Parts::States(states) => into.extend(states),
         }
         let mine = &into[before..];
-        assert_eq!(mine.iter().map(|state| state.nodes).sum::<usize>(), group.nodes());
+        assert_eq!(mine.iter().map(|state| state.nodes as usize).sum::<usize>(), group.nodes());
         for state in mine {
             let amounts = state.key.1;
             assert_eq!(
@@ -210,7 +210,7 @@ mod tests {
             let drawn = i64::try_from(random.below(20_000)).unwrap();
             let amounts = Amounts { milli_cpu: drawn, pods: drawn % 7, ..Amounts::default() };
             let key = (u32::try_from(drawn / 3).unwrap(), amounts);
-            let nodes = usize::try_from(random.below(3)).unwrap();
+            let nodes = u32::try_from(random.below(3)).unwrap();
             order.set(State { key, number: step, nodes });
             if nodes == 0 {
                 known.remove(&key);
@@ -220,9 +220,9 @@ mod tests {
             if step % 6_000 == 0 {
                 let mut found = Vec::new();
                 walk(&order, &mut found);
-                let found: Vec<(Key, usize)> =
+                let found: Vec<(Key, u32)> =
                     found.into_iter().map(|state| (state.key, state.nodes)).collect();
-                let expected: Vec<(Key, usize)> = known.iter().map(|(k, n)| (*k, *n)).collect();
+                let expected: Vec<(Key, u32)> = known.iter().map(|(k, n)| (*k, *n)).collect();
                 assert_eq!(found, expected);
             }
         }

@@ -102,7 +102,7 @@ impl<'a> Search<'a> {
             Parts::States(states) => states.iter().try_fold(0, |sum, state| {
                 let amounts = state.key.1;
                 let verdict = self.verdict(&self.group(shape, (amounts, amounts)))?;
-                Ok(if verdict == GroupVerdict::Pass { sum + state.nodes } else { sum })
+                Ok(if verdict == GroupVerdict::Pass { sum + state.nodes as usize } else { sum })
             }),
         }
     }
