@@ -153,7 +153,15 @@ impl Encoded {
     }
 
     pub(super) fn write_json(&self, resource_version: u64, out: &mut Vec<u8>) {
-        let bytes = &self.0.bytes;
+        self.splice_version(&self.0.bytes, resource_version, out);
+    }
+
+    pub(super) fn write_unmanaged_json(&self, resource_version: u64, out: &mut Vec<u8>) {
+        self.splice_version(&self.unmanaged(), resource_version, out);
+    }
+
+    /// Writes JSON of this object, with the resource version where `metadata` opens.
+    fn splice_version(&self, bytes: &[u8], resource_version: u64, out: &mut Vec<u8>) {
         let Some(at) = self.0.splice.filter(|_| resource_version != 0) else {
             out.extend_from_slice(bytes);
             return;

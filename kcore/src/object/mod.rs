@@ -118,6 +118,15 @@ impl Object {
         out.into()
     }
 
+    /// The object's JSON with its resource version and without its managers: most of the length
+    /// of many objects, and of no use to whoever changes something else.
+    #[must_use]
+    pub fn to_unmanaged_json(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.0.encoded.bytes().len() + 48);
+        self.0.encoded.write_unmanaged_json(self.0.resource_version, &mut out);
+        out.into()
+    }
+
     /// The typed view: decoded at the first call, shared from then on. A type other than the
     /// kind's own is decoded at each call.
     ///
