@@ -40,6 +40,55 @@ fn apply_creates_and_then_merges() {
     server.run(&["-n", "shop", "delete", "deployment,service", "web", "--wait=false"]);
 }
 
+/// Its `create` commands send protobuf (A8).
+#[test]
+fn create_makes_objects_from_the_command_line() {
+    let Some(server) = Server::start() else { return };
+    let file = server.file("note", "text");
+    let from_file = format!("--from-file=file={file}");
+    let commands: [&[&str]; 13] = [
+        &["namespace", "made"],
+        &[
+            "-n",
+            "made",
+            "configmap",
+            "c",
+            "--from-literal=k=v",
+            "--from-literal=empty=",
+            &from_file,
+        ],
+        &["-n", "made", "secret", "generic", "s", "--from-literal=p=w"],
+        &["-n", "made", "deployment", "web", "--image=host", "--replicas=0", "--port=8080"],
+        &["-n", "made", "service", "clusterip", "web", "--tcp=80:8080"],
+        &["-n", "made", "serviceaccount", "robot"],
+        &["-n", "made", "role", "reader", "--verb=get,list", "--resource=pods,pods/log"],
+        &["-n", "made", "rolebinding", "reads", "--role=reader", "--serviceaccount=made:robot"],
+        &["-n", "made", "quota", "q", "--hard=cpu=1,pods=2"],
+        &["-n", "made", "poddisruptionbudget", "b", "--selector=app=web", "--min-available=50%"],
+        &["-n", "made", "ingress", "i", "--rule=example.com/x*=web:80"],
+        &["priorityclass", "urgent", "--value=7", "--preemption-policy=Never"],
+        &["-n", "made", "cronjob", "j", "--image=host", "--schedule=0 0 * * *", "--", "true"],
+    ];
+    for arguments in commands {
+        let made = server.run(&[&["create"], arguments].concat());
+        assert!(made.contains(" created"), "{arguments:?}: {made}");
+    }
+    let get = |what: &str, path: &str| {
+        server.run(&["-n", "made", "get", what, "-o", &format!("jsonpath={{{path}}}")])
+    };
+    assert_eq!(get("configmap/c", ".data"), r#"{"empty":"","file":"text","k":"v"}"#);
+    assert_eq!(get("secret/s", ".data.p"), "dw==");
+    assert_eq!(get("deployment/web", ".spec.replicas"), "0", "a zero that was asked for");
+    assert_eq!(get("deployment/web", ".spec.template.spec.containers[0].image"), "host");
+    assert_eq!(get("service/web", ".spec.ports[0].targetPort"), "8080");
+    assert_eq!(get("role/reader", ".rules[0].verbs"), r#"["get","list"]"#);
+    assert_eq!(get("quota/q", ".spec.hard"), r#"{"cpu":"1","pods":"2"}"#);
+    assert_eq!(get("pdb/b", ".spec.minAvailable"), "50%");
+    let class = get("priorityclass/urgent", ".value");
+    assert_eq!(class, "7");
+    assert!(server.fail(&["create", "namespace", "made"]).contains("AlreadyExists"), "A3");
+}
+
 #[test]
 fn people_find_their_way_around() {
     let Some(server) = Server::start() else { return };

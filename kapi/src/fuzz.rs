@@ -120,11 +120,11 @@ pub fn merge_patch(data: &[u8]) {
     judge(patch::merge(POD.as_bytes(), data));
 }
 
-/// The envelope that protobuf bodies come in, and the questions inside.
+/// The envelope that protobuf bodies come in, and the object inside.
 pub fn protobuf_envelope(data: &[u8]) {
-    if let Ok(Some(json)) = protobuf::review_to_json(data) {
+    if let Ok(Some(json)) = protobuf::to_json(data) {
         let json: Bytes = json;
-        serde_json::from_slice::<serde_json::Value>(&json).expect("a question is JSON");
+        serde_json::from_slice::<serde_json::Value>(&json).expect("an object is JSON");
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
     fn seeds_are_understood() {
         let seeds = |name: &str| TARGETS.iter().find(|target| target.name == name).unwrap().seeds;
         let bytes = |name: &str| seeds(name)[0].as_bytes();
-        assert!(protobuf::review_to_json(bytes("kapi_protobuf")).unwrap().is_some());
+        assert!(protobuf::to_json(bytes("kapi_protobuf")).unwrap().is_some());
         assert!(patch::json(POD.as_bytes(), bytes("kapi_json_patch")).is_err(), "no such label");
         assert!(check(PODS.tree(), bytes("kapi_fields")).is_empty());
         for seed in seeds("kapi_strategic_patch") {

@@ -3,11 +3,18 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::World;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use ksched::Scheduler;
+use ksched::framework::{
+    CycleState, ExtensionPoints, FilterPlugin, PreFilterExtensions, PreFilterPlugin,
+    PreFilterResult, SchedulerPlugin, Status, plugin_fn,
+};
+use ksched::snapshot::{NodeInfo, PodInfo, Snapshot};
 use ksched::testing::{Cluster, PodBuilder, node, pod};
 use serde_json::json;
 
@@ -130,4 +137,118 @@ async fn a_node_is_kept_for_who_made_room_until_its_victims_have_left() {
     world.pods().delete("low", &now).await.unwrap();
     assert_eq!(world.bound("first").await, "a");
     assert_eq!(world.node_of("later").await, "");
+}
+
+/// What is taken in each rack: only the extensions can keep it right, for a filter that looks at
+/// one node sees nothing of the others.
+#[derive(Debug, Clone, Default)]
+struct Taken(BTreeMap<String, i64>);
+
+impl Taken {
+    fn count(&mut self, node: &NodeInfo, seats: i64) {
+        *self.0.entry(rack(node)).or_default() += seats;
+    }
+}
+
+fn rack(node: &NodeInfo) -> String {
+    node.label("rack").unwrap_or_default().to_owned()
+}
+
+fn seats(pod: &PodInfo) -> i64 {
+    pod.requests().get("example.com/seats")
+}
+
+/// Keeps the pods of a rack's nodes together within its ten seats.
+#[derive(Debug)]
+struct Seats;
+
+impl SchedulerPlugin for Seats {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.pre_filter(self.clone());
+        points.filter(self);
+    }
+}
+
+impl PreFilterPlugin for Seats {
+    fn pre_filter(&self, state: &mut CycleState, _: &PodInfo, nodes: &Snapshot) -> PreFilterResult {
+        let mut taken = Taken::default();
+        for node in nodes.nodes() {
+            node.pods().iter().for_each(|pod| taken.count(node, seats(pod)));
+        }
+        state.write(taken);
+        Status::success().into()
+    }
+
+    fn extensions(&self) -> Option<&dyn PreFilterExtensions> {
+        Some(self)
+    }
+}
+
+impl PreFilterExtensions for Seats {
+    fn add_pod(
+        &self,
+        state: &mut CycleState,
+        _: &PodInfo,
+        added: &PodInfo,
+        node: &NodeInfo,
+    ) -> Status {
+        state.read_mut::<Taken>().unwrap().count(node, seats(added));
+        Status::success()
+    }
+
+    fn remove_pod(
+        &self,
+        state: &mut CycleState,
+        _: &PodInfo,
+        removed: &PodInfo,
+        node: &NodeInfo,
+    ) -> Status {
+        state.read_mut::<Taken>().unwrap().count(node, -seats(removed));
+        Status::success()
+    }
+}
+
+impl FilterPlugin for Seats {
+    fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
+        let taken = state.read::<Taken>().unwrap().0.get(&rack(node)).copied().unwrap_or_default();
+        match taken + seats(pod) > 10 {
+            true => Status::unschedulable("too few seats"),
+            false => Status::success(),
+        }
+    }
+}
+
+/// Racks of nodes: `a` with two of them and ten seats taken, `b` full of important pods, `c` with
+/// a node that takes nobody.
+#[test]
+fn filters_that_look_beyond_one_node_are_asked_with_the_victims_gone() {
+    let node = |name: &str, rack: &str| {
+        node(name).cpu("4").resource("example.com/seats", "100").label("rack", rack)
+    };
+    let seated = |name: &str, on: &str, seats: &str, priority: i32| {
+        pod(name).request("example.com/seats", seats).cpu("100m").priority(priority).on(on)
+    };
+    let nodes = [node("a1", "a"), node("a2", "a"), node("b1", "b"), node("c1", "c").cordoned()];
+    let running = [
+        seated("low", "a1", "2", 1),
+        seated("middle", "a1", "3", 5),
+        seated("other", "a2", "5", 7),
+        seated("high", "b1", "10", 100),
+        seated("lost", "c1", "1", 0),
+    ];
+    let cluster = Cluster::new(nodes).plugin(plugin_fn("Seats", |_, _| Ok(Seats)));
+    let cluster = running.into_iter().fold(cluster, Cluster::running);
+    let nominate = |seats: &str, priority: i32| {
+        cluster.nominate(pod("new").request("example.com/seats", seats).priority(priority))
+    };
+    // Two seats of rack `a` are enough, and the rack's other node keeps its pod.
+    assert_eq!(nominate("2", 50).as_deref(), Ok("a1"));
+    assert_eq!(nominate("5", 50).as_deref(), Ok("a1"));
+    // Whoever is more important than all of them comes at the price of the least important ones.
+    assert_eq!(nominate("9", 1000).as_deref(), Ok("b1"));
+    // Nobody leaves where that would not help.
+    for (seats, priority) in [("2", 1), ("9", 50), ("11", 1000)] {
+        let message = nominate(seats, priority).unwrap_err();
+        assert!(message.contains("3 too few seats"), "{message}");
+    }
 }

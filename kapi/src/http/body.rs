@@ -44,17 +44,20 @@ fn media_type(headers: &HeaderMap) -> &str {
         .map_or("", |value| value.split(';').next().unwrap_or_default().trim())
 }
 
-/// Brings an object's body into JSON. Protobuf is understood for the kinds that are questions.
+/// Brings an object's body into JSON. Protobuf is understood for the kinds of the built-in groups.
 pub(super) fn object(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
     match media_type(headers) {
         "" | "application/json" => Ok(body),
         "application/yaml" => yaml(&body),
-        protobuf::MEDIA_TYPE => match protobuf::review_to_json(&body) {
+        protobuf::MEDIA_TYPE => match protobuf::to_json(&body) {
             Ok(Some(json)) => Ok(json),
             Ok(None) => Err(unsupported(&["application/json", "application/yaml"]).into()),
             Err(error) => Err(Status::bad_request(error.to_string()).into()),
         },
-        _ => Err(unsupported(&["application/json", "application/yaml"]).into()),
+        _ => {
+            let accepted = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+            Err(unsupported(&accepted).into())
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ksched::framework::{
 };
 use ksched::scheduler::cycle::{Kept, schedule_with};
 use ksched::scheduler::engine::Engine;
-use ksched::snapshot::{NodeInfo, PodInfo, Snapshot, Templates};
+use ksched::snapshot::{NodeInfo, PodInfo, Resources, Snapshot, Templates};
 use ksched::testing::Cluster;
 use serde_json::json;
 use tokio::time::Instant;
@@ -71,11 +71,18 @@ fn node(at: usize) -> NodeInfo {
     NodeInfo::new(Arc::new(node))
 }
 
-/// No two of a million are alike: from 50 to 1,049 thousandths of a CPU, and from 64 MiB to about
-/// 2 GiB of memory.
+/// What a pod asks for. No two of a million are alike: from 50 to 1,049 thousandths of a CPU, and
+/// from 64 MiB to about 2 GiB of memory.
+fn requests(at: usize) -> Resources {
+    let at = i64::try_from(at).unwrap();
+    let (milli_cpu, kibibytes) = (50 + at * 7 % 1_000, 65_536 + at * 7_919 % 2_000_003);
+    Resources { milli_cpu, memory: kibibytes * 1_024, ..Resources::default() }
+}
+
 fn pod(at: usize) -> Pod {
-    let (cpu, memory) = (50 + at * 7 % 1_000, 65_536 + at * 7_919 % 2_000_003);
-    let requests = json!({"cpu": format!("{cpu}m"), "memory": format!("{memory}Ki")});
+    let asked = requests(at);
+    let (cpu, memory) = (format!("{}m", asked.milli_cpu), asked.memory.to_string());
+    let requests = json!({"cpu": cpu, "memory": memory});
     serde_json::from_value(json!({"metadata": {"name": "pod", "namespace": "default"},
         "spec": {"containers": [{"name": "pause", "image": "registry.k8s.io/pause:3.10",
             "resources": {"requests": requests}}]}}))
@@ -89,7 +96,7 @@ const MOST_SHAPES: usize = 10;
 #[allow(clippy::cast_precision_loss, reason = "counts are far smaller")]
 pub(crate) fn run(alone: &Alone) -> Measured {
     let framework = Cluster::new([]).framework().unwrap();
-    let mut snapshot = Snapshot::new((0..alone.nodes).map(node).collect());
+    let mut snapshot: Snapshot = (0..alone.nodes).map(node).collect();
     let mut templates = Templates::default();
     let few = alone.signatures.min(MOST_SHAPES);
     let shapes: Vec<PodInfo> = (0..few).map(|at| templates.read(Arc::new(pod(at)))).collect();
@@ -97,11 +104,11 @@ pub(crate) fn run(alone: &Alone) -> Measured {
     let mut durations: Vec<f64> = Vec::with_capacity(alone.pods);
     let began = Instant::now();
     for at in 0..alone.pods {
-        let shape = match alone.signatures {
-            count if count <= MOST_SHAPES => &shapes[at % shapes.len()],
-            _ => &templates.read(Arc::new(pod(at))),
-        };
-        let pod = Arc::new(shape.replica(&format!("uid-{at}")));
+        let (shape, uid) = (&shapes[at % shapes.len()], format!("uid-{at}"));
+        let pod = Arc::new(match alone.signatures {
+            count if count <= MOST_SHAPES => shape.replica(&uid),
+            _ => templates.variant(shape, &uid, requests(at)),
+        });
         let attempt = Instant::now();
         let placed = schedule_with(&mut engine, &framework, &snapshot, &kept, &pod, &random);
         let placed = placed.expect("there is room");

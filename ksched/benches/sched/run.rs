@@ -104,12 +104,19 @@ async fn create_others(client: &DynClient, workload: &Workload) {
     }
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Created,
+    Bound,
+}
+
 /// Creates pods, and waits until they are bound: when the first was created and the last bound.
 async fn create_pods(
     client: &DynClient,
     pods: &Pods,
     prefix: &str,
-    wait: bool,
+    until: Until,
     volumes: Volumes,
 ) -> [Instant; 2] {
     extras::create_volumes(client, volumes, pods, prefix).await;
@@ -120,7 +127,7 @@ async fn create_pods(
     let own = prefix.clone();
     let watcher = tokio::spawn(async move {
         let mut bound = std::collections::BTreeSet::new();
-        while wait && bound.len() < count {
+        while until == Until::Bound && bound.len() < count {
             for event in events.next().await.unwrap().unwrap().iter() {
                 if let WatchEvent::Modified(object) = event {
                     let pod = object.view::<Pod>().unwrap();
@@ -204,11 +211,12 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     while !health.current().is_ready() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let until = if workload.settle { Until::Bound } else { Until::Created };
     for (at, pods) in workload.init.iter().enumerate() {
-        create_pods(&admin, pods, &format!("init-{at}"), workload.settle, workload.volumes).await;
+        create_pods(&admin, pods, &format!("init-{at}"), until, workload.volumes).await;
     }
     if let Some((pods, _)) = &workload.deleted {
-        create_pods(&admin, pods, DELETED, true, Volumes::None).await;
+        create_pods(&admin, pods, DELETED, Until::Bound, Volumes::None).await;
     }
     let churning = match workload.churn {
         Churn::None => None,
@@ -222,7 +230,7 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     let used = || [cpu_seconds(), server.read().as_secs_f64(), scheduling.read().as_secs_f64()];
     let before = used();
     let [began, ended] =
-        create_pods(&admin, &workload.measured, "pod", true, workload.volumes).await;
+        create_pods(&admin, &workload.measured, "pod", Until::Bound, workload.volumes).await;
     let seconds = ended.duration_since(began).as_secs_f64();
     let after = used();
     let cores = std::array::from_fn(|at| (after[at] - before[at]) / seconds);

@@ -42,32 +42,39 @@ fn merge(into: &mut Value, more: &Value) {
     }
 }
 
+/// Whether a term has to be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Required,
+    Preferred,
+}
+
 /// One color, with a term of affinity to it in both namespaces.
-pub(crate) fn colored(color: &str, kind: &str, preferred: bool, topology_key: &str) -> Value {
+pub(crate) fn colored(color: &str, kind: &str, form: Form, topology_key: &str) -> Value {
     let namespaces = json!(["sched-1", "sched-0"]);
-    affine(color, kind, preferred, topology_key, "namespaces", &namespaces)
+    affine(color, kind, form, topology_key, "namespaces", &namespaces)
 }
 
 /// The same for namespaces by their labels.
-pub(crate) fn selected(color: &str, kind: &str, preferred: bool, topology_key: &str) -> Value {
+pub(crate) fn selected(color: &str, kind: &str, form: Form, topology_key: &str) -> Value {
     let selector = json!({"matchLabels": {"team": "devops"}});
-    affine(color, kind, preferred, topology_key, "namespaceSelector", &selector)
+    affine(color, kind, form, topology_key, "namespaceSelector", &selector)
 }
 
 fn affine(
     color: &str,
     kind: &str,
-    preferred: bool,
+    form: Form,
     topology_key: &str,
     field: &str,
     namespaces: &Value,
 ) -> Value {
     let term = json!({"labelSelector": {"matchLabels": {"color": color}},
         "topologyKey": topology_key, field: namespaces});
-    let terms = match preferred {
-        true => json!({"preferredDuringSchedulingIgnoredDuringExecution":
+    let terms = match form {
+        Form::Preferred => json!({"preferredDuringSchedulingIgnoredDuringExecution":
             [{"weight": 1, "podAffinityTerm": term}]}),
-        false => json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]}),
+        Form::Required => json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]}),
     };
     json!({"metadata": {"labels": {"color": color}}, "spec": {"affinity": {kind: terms}}})
 }

@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::templates::{DEVICE, HOSTNAME, ZONE, colored, in_zones, on_node, pod, selected, spread};
+use crate::templates::{
+    DEVICE, Form, HOSTNAME, ZONE, colored, in_zones, on_node, pod, selected, spread,
+};
 
 /// Pods of one shape in one namespace.
 #[derive(Clone)]
@@ -96,10 +98,8 @@ fn workload(name: &'static str, measured: Pods, target: f64) -> Workload {
 
 const THREE: &[&str] = &["moon-1", "moon-2", "moon-3"];
 const ONE: &[&str] = &["zone1"];
-/// Preferred terms.
-const PREFERRED: bool = true;
-/// Required ones.
-const REQUIRED: bool = false;
+const PREFERRED: Form = Form::Preferred;
+const REQUIRED: Form = Form::Required;
 
 fn first(count: usize) -> Vec<Pods> {
     vec![pods("namespace-1", count, base(&json!({})))]

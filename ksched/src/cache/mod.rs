@@ -42,7 +42,16 @@ struct Entry {
 struct Placed {
     node: Arc<str>,
     pod: Arc<PodInfo>,
-    assumed: bool,
+    standing: Standing,
+}
+
+/// Who says that a pod is on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The scheduler, which has chosen it.
+    Assumed,
+    /// The API server.
+    Confirmed,
 }
 
 impl Cache {
@@ -70,7 +79,8 @@ impl Cache {
     pub fn set_pod(&mut self, pod: Arc<PodInfo>) {
         if !self.refresh(&pod) {
             self.remove_pod(pod.uid());
-            self.place(pod, false);
+            let node = pod.node_name().to_owned();
+            self.place_on(pod, &node, Standing::Confirmed);
         }
     }
 
@@ -85,7 +95,7 @@ impl Cache {
         if !alike {
             return false;
         }
-        placed.assumed = false;
+        placed.standing = Standing::Confirmed;
         if !known.says_the_same(pod) {
             placed.pod = Arc::clone(pod);
             if let Some(at) = self.positions.get(&placed.node).copied() {
@@ -114,7 +124,7 @@ impl Cache {
         if self.pods.contains_key(pod.uid()) {
             return false;
         }
-        self.place_on(Arc::clone(pod), node, true);
+        self.place_on(Arc::clone(pod), node, Standing::Assumed);
         true
     }
 
@@ -128,7 +138,7 @@ impl Cache {
     /// Whether a pod is assumed and not yet confirmed.
     #[must_use]
     pub fn is_assumed(&self, uid: &str) -> bool {
-        self.pods.get(uid).is_some_and(|placed| placed.assumed)
+        self.pods.get(uid).is_some_and(|placed| placed.standing == Standing::Assumed)
     }
 
     /// How many pods are on nodes.
@@ -181,15 +191,10 @@ impl Cache {
         }
     }
 
-    fn place(&mut self, pod: Arc<PodInfo>, assumed: bool) {
-        let node = pod.node_name().to_owned();
-        self.place_on(pod, &node, assumed);
-    }
-
-    fn place_on(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
+    fn place_on(&mut self, pod: Arc<PodInfo>, node: &str, standing: Standing) {
         let at = self.entry(node);
         let node = self.nodes[at].info.shared_name();
-        let placed = Placed { node, pod: Arc::clone(&pod), assumed };
+        let placed = Placed { node, pod: Arc::clone(&pod), standing };
         self.pods.insert(Arc::clone(pod.shared_uid()), placed);
         Arc::make_mut(&mut self.nodes[at].info).add_pod(pod);
         self.touch(at);

@@ -22,6 +22,13 @@ pub struct Filters<'a> {
     kept: &'a Kept,
 }
 
+/// What a simulation has done with a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Added,
+    Removed,
+}
+
 impl<'a> Filters<'a> {
     pub(crate) fn new(
         framework: &'a Framework,
@@ -93,7 +100,7 @@ impl<'a> Filters<'a> {
         let (mut state, mut node) = (state.clone(), node.clone());
         for other in kept {
             node.add_pod(Arc::clone(other));
-            self.follow(&mut state, other, &node, true)?;
+            self.follow(&mut state, other, &node, Moved::Added)?;
         }
         self.run(&state, &node)
     }
@@ -116,7 +123,10 @@ impl<'a> Filters<'a> {
     /// `added` was put on the node.
     #[must_use]
     pub fn pod_added(&self, state: &mut CycleState, added: &PodInfo, node: &NodeInfo) -> Status {
-        self.follow(state, added, node, true).err().map(|(_, status)| status).unwrap_or_default()
+        self.follow(state, added, node, Moved::Added)
+            .err()
+            .map(|(_, status)| status)
+            .unwrap_or_default()
     }
 
     /// `removed` was taken off the node.
@@ -127,7 +137,7 @@ impl<'a> Filters<'a> {
         removed: &PodInfo,
         node: &NodeInfo,
     ) -> Status {
-        let followed = self.follow(state, removed, node, false);
+        let followed = self.follow(state, removed, node, Moved::Removed);
         followed.err().map(|(_, status)| status).unwrap_or_default()
     }
 
@@ -136,7 +146,7 @@ impl<'a> Filters<'a> {
         state: &mut CycleState,
         other: &PodInfo,
         node: &NodeInfo,
-        added: bool,
+        moved: Moved,
     ) -> Result<(), Failed> {
         for plugged in &self.framework.points.pre_filter {
             let Some(extensions) = plugged.plugin.extensions() else { continue };
@@ -144,9 +154,9 @@ impl<'a> Filters<'a> {
                 continue;
             }
             let call = || {
-                Ok(match added {
-                    true => extensions.add_pod(state, self.pod, other, node),
-                    false => extensions.remove_pod(state, self.pod, other, node),
+                Ok(match moved {
+                    Moved::Added => extensions.add_pod(state, self.pod, other, node),
+                    Moved::Removed => extensions.remove_pod(state, self.pod, other, node),
                 })
             };
             let status = self.framework.guard(&plugged.name, self.pod, call);

@@ -69,6 +69,14 @@ enum Place {
     InFlight(u64),
 }
 
+/// When a pod is tried that may be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    /// After what is left of its backoff.
+    Backoff,
+}
+
 #[derive(Debug)]
 struct Slot {
     queued: QueuedPod,
@@ -211,18 +219,18 @@ impl SchedulingQueue {
             let slot = Slot { queued, framework, place, ticket, waits: None };
             let uid = Arc::clone(slot.queued.pod.shared_uid());
             self.slots.insert(Arc::clone(&uid), slot);
-            return self.enqueue(&uid, now, false);
+            return self.enqueue(&uid, now, Pace::AtOnce);
         };
         slot.queued.pod = pod;
         let uid = Arc::clone(slot.queued.pod.shared_uid());
         let place = slot.place;
         match place {
-            Place::Gated => self.enqueue(&uid, now, false),
+            Place::Gated => self.enqueue(&uid, now, Pace::AtOnce),
             // Its order may have changed with it.
             Place::Active => self.activate(&uid),
             // The room that it waits for is not kept for it any more, or another one is.
             Place::Unschedulable if self.waits_for_another_room(&uid) => {
-                self.enqueue(&uid, now, true);
+                self.enqueue(&uid, now, Pace::Backoff);
             }
             _ => {}
         }
@@ -251,7 +259,7 @@ impl SchedulingQueue {
                 // With nothing else to do, a pod that something may have helped need not wait.
                 let (_, uid) = self.backoff.first_key_value()?;
                 let uid = Arc::clone(uid);
-                self.enqueue(&uid, now, false);
+                self.enqueue(&uid, now, Pace::AtOnce);
                 continue;
             };
             let Some(slot) = self.slots.get_mut(&uid).filter(|slot| slot.ticket == ticket) else {
@@ -298,7 +306,7 @@ impl SchedulingQueue {
             });
         let uid = Arc::clone(queued.pod.shared_uid());
         if again {
-            self.enqueue(&uid, now, true)
+            self.enqueue(&uid, now, Pace::Backoff)
         } else {
             self.park(&uid, Place::Unschedulable)
         }
@@ -352,7 +360,7 @@ impl SchedulingQueue {
             }
         }
         for uid in helped {
-            self.enqueue(&uid, now, true);
+            self.enqueue(&uid, now, Pace::Backoff);
         }
     }
 
@@ -364,7 +372,7 @@ impl SchedulingQueue {
                 && slot.framework.may_help(&queued.pod, &queued.rejected_by, happening)
         });
         if helps {
-            self.enqueue(&Arc::from(uid), now, true);
+            self.enqueue(&Arc::from(uid), now, Pace::Backoff);
         } else if self.slots.get(uid).is_some_and(|s| matches!(s.place, Place::InFlight(_))) {
             self.event_number += 1;
             self.events.push_back((self.event_number, happening.clone()));
@@ -406,7 +414,7 @@ impl SchedulingQueue {
                 .find(|((at, _), _)| *at <= now);
             let Some((_, uid)) = first else { break };
             let uid = Arc::clone(uid);
-            self.enqueue(&uid, now, true);
+            self.enqueue(&uid, now, Pace::Backoff);
         }
         // Tickets grow with time, so the longest parked come first.
         let due: Vec<Arc<str>> = self
@@ -417,19 +425,19 @@ impl SchedulingQueue {
             .map(|slot| Arc::clone(slot.queued.pod.shared_uid()))
             .collect();
         for uid in due {
-            self.enqueue(&uid, now, true);
+            self.enqueue(&uid, now, Pace::Backoff);
         }
     }
 
     /// Puts a pod where it may be tried, unless a PreEnqueue plugin keeps it out.
-    fn enqueue(&mut self, uid: &Arc<str>, now: Instant, wait: bool) {
+    fn enqueue(&mut self, uid: &Arc<str>, now: Instant, pace: Pace) {
         let Some(slot) = self.slots.get_mut(uid) else { return };
         let ready = slot.queued.ready_at(self.waits);
         if let Some((plugin, _)) = slot.framework.gate(&slot.queued.pod) {
             slot.queued.rejected_by = [plugin].into();
             return self.park(uid, Place::Gated);
         }
-        if wait && ready > now {
+        if pace == Pace::Backoff && ready > now {
             self.leave(uid);
             self.tickets += 1;
             let Some(slot) = self.slots.get_mut(uid) else { return };

@@ -233,8 +233,12 @@ impl Failure {
         }
         let current = self.shared.state.lock().queue.current(&self.popped).cloned();
         if let (Some(pod), Some(message)) = (current, &self.message) {
-            let reference = reference_to(&**pod.pod());
-            self.shared.recorder.warning(&reference, "FailedScheduling", message.clone());
+            // Whoever has a node kept for it will be told of success soon.
+            let kept = self.nominated.as_deref().is_some_and(|node| !node.is_empty());
+            if !kept || self.shared.tells_of_success() {
+                let reference = reference_to(&**pod.pod());
+                self.shared.recorder.warning(&reference, "FailedScheduling", message.clone());
+            }
             self.write_condition(&pod, message).await;
         }
         let now = Instant::now();

@@ -217,8 +217,7 @@ impl<'a> Cycle<'a> {
             .rejected(&Diagnosis { rejected: self.turned_away.take(), ..Diagnosis::default() });
         let positions = || list.clone();
         let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
-        let (_, asked) = self.scorers(&skipped, false);
-        for at in asked {
+        for at in self.scorers(&skipped) {
             let (plugged, weight) = &self.framework.points.score[at];
             let mut scores = vec![0; list.len()];
             self.score(&list, &[at], &mut scores)?;
@@ -282,11 +281,13 @@ impl<'a> Cycle<'a> {
         }
         let positions = || list.clone();
         let skipped = self.pre_score(&Feasible::new(list.len(), &positions))?;
-        let (keeping, asking) = self.scorers(&skipped, entry.is_some());
-        let mut total = match entry {
-            Some(entry) => entry.totals(self.asked(), &self.state, &keeping, &list)?,
-            None => vec![0; list.len()],
-        };
+        let mut total = vec![0; list.len()];
+        let mut asking = self.scorers(&skipped);
+        if let Some(entry) = entry {
+            let (keeping, others) = self.split(asking);
+            total = entry.totals(self.asked(), &self.state, &keeping, &list)?;
+            asking = others;
+        }
         self.score(&list, &asking, &mut total)?;
         let (at, score) = best(&total, random);
         Ok((list[at], score, list.len()))
@@ -303,7 +304,7 @@ impl<'a> Cycle<'a> {
             let positions = || entry.placed();
             self.pre_score(&Feasible::in_classes(len, &positions))?
         };
-        let (keeping, asking) = self.scorers(&skipped, true);
+        let (keeping, asking) = self.split(self.scorers(&skipped));
         let asked = self.asked();
         let below = |below| random.below(below);
         let drawn = entry.draw(asked, &mut self.state, [&keeping, &asking], below)?;
@@ -341,7 +342,7 @@ impl<'a> Cycle<'a> {
         }
         let feasible = Feasible::new(len, &positions);
         let skipped = self.pre_score(&feasible)?;
-        let (keeping, asking) = self.scorers(&skipped, true);
+        let (keeping, asking) = self.split(self.scorers(&skipped));
         if asking.is_empty() {
             let below = |below| random.below(below);
             if let Some((at, score)) = passed.draw(asked, &self.state, &keeping, below)? {
@@ -601,15 +602,16 @@ impl<'a> Cycle<'a> {
         Ok(skipped)
     }
 
-    /// The numbers of the scorers whose scores the entry has, and of those to ask.
-    pub(super) fn scorers(
-        &self,
-        skipped: &BTreeSet<Arc<str>>,
-        entry: bool,
-    ) -> (Vec<usize>, Vec<usize>) {
+    /// The numbers of the scorers that have something to say.
+    pub(super) fn scorers(&self, skipped: &BTreeSet<Arc<str>>) -> Vec<usize> {
         let all = &self.framework.points.score;
-        let active = (0..all.len()).filter(|at| !skipped.contains(&all[*at].0.name));
-        active.partition(|at| entry && all[*at].0.plugin.keeps().is_some())
+        (0..all.len()).filter(|at| !skipped.contains(&all[*at].0.name)).collect()
+    }
+
+    /// Tells apart the scorers whose scores are kept from the others.
+    fn split(&self, scorers: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let all = &self.framework.points.score;
+        scorers.into_iter().partition(|at| all[*at].0.plugin.keeps().is_some())
     }
 
     /// Adds the weighted scores of these scorers.

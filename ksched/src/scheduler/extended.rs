@@ -67,7 +67,7 @@ pub(super) async fn schedule(
 fn plugin_scores(cycle: &mut Cycle<'_>, list: &[u32]) -> Result<Vec<i64>, Status> {
     let positions = || list.to_vec();
     let skipped = cycle.pre_score(&Feasible::new(list.len(), &positions))?;
-    let (_, asked) = cycle.scorers(&skipped, false);
+    let asked = cycle.scorers(&skipped);
     let mut total = vec![0; list.len()];
     cycle.score(list, &asked, &mut total)?;
     Ok(total)

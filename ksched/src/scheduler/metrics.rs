@@ -32,9 +32,19 @@ fn bucket(duration: Duration) -> usize {
     ((nanoseconds.log2() * PER_DOUBLING) as usize).min(BUCKETS - 1)
 }
 
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Scheduled,
+    Failed,
+}
+
 impl Metrics {
-    pub(super) fn attempted(&self, duration: Duration, scheduled: bool) {
-        let counter = if scheduled { &self.scheduled } else { &self.unschedulable };
+    pub(super) fn attempted(&self, duration: Duration, attempt: Attempt) {
+        let counter = match attempt {
+            Attempt::Scheduled => &self.scheduled,
+            Attempt::Failed => &self.unschedulable,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         self.durations[bucket(duration)].fetch_add(1, Ordering::Relaxed);
     }
@@ -82,7 +92,8 @@ mod tests {
     fn quantiles_are_near_what_was_measured() {
         let metrics = Metrics::default();
         for at in 1..=1000_u64 {
-            metrics.attempted(Duration::from_micros(at), at % 10 != 0);
+            let attempt = if at % 10 == 0 { Attempt::Failed } else { Attempt::Scheduled };
+            metrics.attempted(Duration::from_micros(at), attempt);
         }
         assert_eq!((metrics.scheduled(), metrics.unschedulable()), (900, 100));
         for (part, expected) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {

@@ -33,6 +33,7 @@ use crate::queue::{INITIAL_BACKOFF, Kept, MAX_BACKOFF, SchedulingQueue};
 use crate::snapshot::Snapshot;
 use bind::{Assumed, Failure};
 use engine::Engine;
+use metrics::Attempt;
 pub use metrics::Metrics;
 use shard::Shard;
 use shared::Shared;
@@ -276,7 +277,8 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
             Ok(placement) => Assumed::take(shared, popped, placement),
             Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
-        metrics.attempted(began.elapsed(), assumed.is_ok());
+        let attempt = if assumed.is_ok() { Attempt::Scheduled } else { Attempt::Failed };
+        metrics.attempted(began.elapsed(), attempt);
         let slots = Arc::clone(&slots);
         match assumed {
             Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),

@@ -76,19 +76,19 @@ impl AffinityTerm {
         self.namespace_selector.is_some()
     }
 
-    /// Whether a pod in `namespace` with `labels` is meant; `of_namespace` are the labels of that
-    /// namespace, asked for only where they decide.
+    /// Whether a pod in `namespace` with `labels` is meant; `of_namespace` says whether a selector
+    /// matches the labels of that namespace, and is asked only where they decide.
     #[must_use]
     pub fn matches(
         &self,
         namespace: &str,
         labels: &BTreeMap<String, String>,
-        of_namespace: &dyn Fn(&str) -> BTreeMap<String, String>,
+        of_namespace: &dyn Fn(&str, &LabelSelector) -> bool,
     ) -> bool {
         self.selector.matches(labels)
             && (self.namespaces.contains(namespace)
                 || self.namespace_selector.as_ref().is_some_and(|selector| {
-                    selector.is_empty() || selector.matches(&of_namespace(namespace))
+                    selector.is_empty() || of_namespace(namespace, selector)
                 }))
     }
 }

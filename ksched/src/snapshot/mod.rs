@@ -44,9 +44,7 @@ impl Snapshot {
     /// A snapshot of these nodes.
     #[must_use]
     pub fn new(nodes: Vec<NodeInfo>) -> Self {
-        let mut this = Self::default();
-        this.rebuild(nodes.into_iter().map(Arc::new));
-        this
+        nodes.into_iter().collect()
     }
 
     /// How many nodes there are.
@@ -140,5 +138,13 @@ impl Snapshot {
     /// The same node with the same sums: nothing that is kept of it is out of date.
     pub(crate) fn replace_quietly(&mut self, at: usize, node: Arc<NodeInfo>) {
         self.nodes[at] = node;
+    }
+}
+
+impl FromIterator<NodeInfo> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = NodeInfo>>(nodes: I) -> Self {
+        let mut this = Self::default();
+        this.rebuild(nodes.into_iter().map(Arc::new));
+        this
     }
 }

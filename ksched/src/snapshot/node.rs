@@ -20,7 +20,8 @@ pub struct NodeInfo {
     requested: Resources,
     scoring: (i64, i64),
     allocatable: Resources,
-    ports: Arc<Vec<HostPort>>,
+    /// None while its pods take none, as those of most nodes.
+    ports: Option<Arc<Vec<HostPort>>>,
     generation: u64,
 }
 
@@ -36,7 +37,7 @@ impl NodeInfo {
             affine: Pods::default(),
             requested: Resources::default(),
             scoring: (0, 0),
-            ports: Arc::default(),
+            ports: None,
             generation: 0,
         }
     }
@@ -96,7 +97,7 @@ impl NodeInfo {
     /// The host ports its pods take.
     #[must_use]
     pub fn used_ports(&self) -> &[HostPort] {
-        &self.ports
+        self.ports.as_ref().map_or(&[], |ports| ports.as_slice())
     }
 
     /// Its labels.
@@ -165,7 +166,8 @@ impl NodeInfo {
     pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.count(&pod, 1);
         if !pod.host_ports().is_empty() {
-            Arc::make_mut(&mut self.ports).extend_from_slice(pod.host_ports());
+            let ports = self.ports.get_or_insert_default();
+            Arc::make_mut(ports).extend_from_slice(pod.host_ports());
         }
         if !pod.affinities().is_empty() {
             self.affine.push(Arc::clone(&pod));
@@ -181,8 +183,9 @@ impl NodeInfo {
         }
         self.count(&pod, -1);
         for port in pod.host_ports() {
-            if let Some(at) = self.ports.iter().position(|used| used == port) {
-                Arc::make_mut(&mut self.ports).swap_remove(at);
+            let Some(ports) = &mut self.ports else { break };
+            if let Some(at) = ports.iter().position(|used| used == port) {
+                Arc::make_mut(ports).swap_remove(at);
             }
         }
         Some(pod)

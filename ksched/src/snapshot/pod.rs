@@ -72,6 +72,10 @@ impl PodInfo {
         Self { uid: uid.into(), ..self.clone() }
     }
 
+    pub(super) fn shaped(self, template: Arc<PodTemplate>) -> Self {
+        Self { template, ..self }
+    }
+
     /// What it shares with all pods of its shape.
     #[must_use]
     pub fn template(&self) -> &Arc<PodTemplate> {

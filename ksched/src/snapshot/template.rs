@@ -10,7 +10,9 @@ use kcore::object::controller_of;
 
 use super::pod::{HostPort, PodInfo, host_ports};
 use super::resources::resized;
-use super::{Affinities, Resources, pod_requests, pod_scoring_requests};
+use super::{
+    Affinities, DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Resources, pod_requests, pod_scoring_requests,
+};
 
 /// Shapes that are remembered at once; beyond, all are forgotten and learned anew.
 pub const MAX_TEMPLATES: usize = 8_192;
@@ -71,6 +73,22 @@ impl Templates {
         PodInfo::with_template(pod, template)
     }
 
+    /// A pod like another one, under a uid of its own, that asks for other amounts: as simulations
+    /// of very many different pods need it. They share the object, which says what the other one
+    /// asks for.
+    pub fn variant(&mut self, pod: &PodInfo, uid: &str, requests: Resources) -> PodInfo {
+        self.ids += 1;
+        let filled = |asked: i64, default: i64| if asked == 0 { default } else { asked };
+        let scoring = (
+            filled(requests.milli_cpu, DEFAULT_MILLI_CPU),
+            filled(requests.memory, DEFAULT_MEMORY),
+        );
+        let of = pod.template();
+        let (ports, affinities) = (of.ports.clone(), of.affinities.clone());
+        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities };
+        pod.replica(uid).shaped(Arc::new(template))
+    }
+
     /// The shape of a pod.
     pub fn template(&mut self, pod: &Arc<Pod>) -> Arc<PodTemplate> {
         let hash = shape_hash(pod);
@@ -115,6 +133,10 @@ fn shape_hash(pod: &Pod) -> u64 {
             usize::from(spec.affinity.is_some()),
         ];
         lengths.hash(&mut hasher);
+        for volume in volumes(spec) {
+            let claim = volume.persistent_volume_claim.as_ref();
+            (&volume.name, claim.map(|claim| &claim.claim_name)).hash(&mut hasher);
+        }
     }
     hasher.finish()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kcore::clock::Clock;
 use kcore::random::Random;
 
+use super::groups::PreFiltered;
 use super::{classes, draw_node, draw_pod, groups};
 use crate::framework::{
     Action, Candidates, ClusterEvent, CycleState, EventObject, EventResource, Feasible, Framework,
@@ -291,9 +292,9 @@ impl Trial {
         let group = Snapshot::new(group);
         let verdict = self.judge(pod, &group)?;
         if verdict.refused.is_none() {
-            let filters = !verdict.skipped;
+            let how = if verdict.skipped { PreFiltered::Skipped } else { PreFiltered::Asked };
             self.checked.groups +=
-                groups::compare(&self.framework, verdict.state, pod, &group, filters)?;
+                groups::compare(&self.framework, verdict.state, pod, &group, how)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ pub(super) fn compare(
     state: CycleState,
     pod: &PodInfo,
     nodes: &Snapshot,
-    filters: bool,
+    skips: PreFiltered,
 ) -> Result<usize, String> {
     let all = nodes.nodes();
     let Some(first) = all.first() else { return Ok(0) };
@@ -28,7 +28,7 @@ pub(super) fn compare(
     let mut compared = 0;
     for (group, members) in &groups {
         let members: Vec<&NodeInfo> = members.iter().map(|at| &*all[*at]).collect();
-        if filters {
+        if skips == PreFiltered::Asked {
             compared += filter(framework, &state, pod, (group, &members))?;
         }
     }
@@ -86,6 +86,13 @@ fn score(
         compared += 1;
     }
     Ok(compared)
+}
+
+/// Whether PreFilter wants Filter to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PreFiltered {
+    Asked,
+    Skipped,
 }
 
 /// Whether scorers are told of the feasible nodes by classes.

@@ -36,7 +36,14 @@ fn plain(random: &Random) -> PodBuilder {
         .memory(&pick(["64Mi", "1Gi", "3Gi"]))
 }
 
-fn framework(budgets: bool) -> Framework {
+/// A cluster with or without budgets for disruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Budgets {
+    None,
+    Tight,
+}
+
+fn framework(budgets: Budgets) -> Framework {
     let cluster = Cluster::new([]).profile(Profile::default());
     let budget = |namespace: &str, allowed: i32| {
         json!({"metadata": {"name": "b", "namespace": namespace},
@@ -44,7 +51,7 @@ fn framework(budgets: bool) -> Framework {
             "status": {"disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1,
                 "expectedPods": 1}})
     };
-    if !budgets {
+    if budgets == Budgets::None {
         return cluster.framework().unwrap();
     }
     let cluster = cluster.json::<PodDisruptionBudget>(budget("a", 0));
@@ -97,7 +104,7 @@ fn told(outcome: &Result<Placement, Box<Unplaced>>) -> String {
 }
 
 /// Runs the steps: how many pods were placed, how many made others leave, and how many neither.
-fn run(seed: u64, budgets: bool) -> [usize; 3] {
+fn run(seed: u64, budgets: Budgets) -> [usize; 3] {
     let mut world = World::with_pods(seed, draw);
     let framework = framework(budgets);
     let (mut engine, mut counts) = (Engine::default(), [0; 3]);
@@ -156,7 +163,7 @@ fn run(seed: u64, budgets: bool) -> [usize; 3] {
 
 #[test]
 fn preemption_agrees_with_cycles_that_remember_nothing() {
-    for (seed, budgets) in [(11, false), (12, true)] {
+    for (seed, budgets) in [(11, Budgets::None), (12, Budgets::Tight)] {
         let counts = run(seed, budgets);
         assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
     }

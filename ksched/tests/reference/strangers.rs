@@ -117,3 +117,47 @@ fn groups_of_nodes_give_the_answer_of_a_pass_over_every_node() {
     let (placed, _) = run(23, 2_000, 2_000, "LeastAllocated");
     assert!(placed > 1_000, "{placed}");
 }
+
+/// Places that are more than it is worth to tell apart, and then fewer: a label of its own for most
+/// nodes, with preferences and constraints for it.
+#[test]
+fn more_classes_of_nodes_than_are_kept_give_the_same_answer() {
+    const NODES: usize = 1_400;
+    let random = Random::seeded(24);
+    let framework = Cluster::new([]).framework().unwrap();
+    let mut nodes: Vec<NodeInfo> = Vec::new();
+    for at in 0..NODES {
+        // Two nodes share a place, so that a place is more than its node.
+        let rack = (at / 2).max(100).to_string();
+        let slot = at.to_string();
+        let built = node(&format!("n{at}")).cpu("4").label("rack", &rack).label("slot", &slot);
+        nodes.push(NodeInfo::new(built.label("zone", pick(&random, &["1", "2"])).build()));
+    }
+    let mut snapshot = Snapshot::new(nodes);
+    let (mut engine, mut templates) = (Engine::default(), Templates::default());
+    let keys = ["rack", "slot", "zone", "kubernetes.io/hostname"];
+    let mut shapes: Vec<PodBuilder> = Vec::new();
+    for key in keys {
+        let selector = json!({"matchLabels": {"app": "web"}});
+        let spread = |when: &str| {
+            json!({"topologyKey": key, "maxSkew": 1, "whenUnsatisfiable": when,
+                "labelSelector": selector})
+        };
+        let term = json!({"topologyKey": key, "labelSelector": selector});
+        let base = || pod(&format!("p-{key}")).label("app", "web").cpu("100m");
+        shapes.push(base().spread(spread("DoNotSchedule")));
+        shapes.push(base().spread(spread("ScheduleAnyway")));
+        shapes.push(base().preferred_term("podAntiAffinity", 5, term.clone()));
+        shapes.push(base().preferred_term("podAffinity", 1, term));
+    }
+    for step in 0..400 {
+        let shape = shapes[usize::try_from(random.below(shapes.len() as u64)).unwrap()].clone();
+        let pod = Arc::new(templates.read(shape.build()).replica(&format!("u{step}")));
+        let (kept, draw) = (Kept::new(), random.next_u64());
+        let plain = schedule(&framework, &snapshot, &kept, &pod, &Random::seeded(draw));
+        let seeded = Random::seeded(draw);
+        let quick = schedule_with(&mut engine, &framework, &snapshot, &kept, &pod, &seeded);
+        assert_eq!(told(&quick), told(&plain), "step {step}: {}", pod.key());
+        snapshot.place(plain.unwrap().position, pod);
+    }
+}

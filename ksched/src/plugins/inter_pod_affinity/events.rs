@@ -45,8 +45,7 @@ fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
 
 /// Whether a term may mean a pod, whatever the labels of its namespace are.
 fn may_mean(term: &AffinityTerm, pod: &PodInfo) -> bool {
-    term.selects_namespaces()
-        || term.matches(pod.namespace(), pod.labels(), &|_| Default::default())
+    term.selects_namespaces() || term.matches(pod.namespace(), pod.labels(), &|_, _| false)
 }
 
 /// A node that comes helps whoever finds its places there.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kcore::collections::HashMap;
+use kcore::selector::LabelSelector;
 
 use crate::snapshot::{AffinityTerm, Mark, NodeInfo, PodInfo, Snapshot, Tally, Topology};
 
@@ -37,8 +38,8 @@ struct Met {
     namespaces: u64,
 }
 
-/// The labels of a namespace by its name.
-pub(super) type Labels<'a> = &'a dyn Fn(&str) -> BTreeMap<String, String>;
+/// Whether a selector matches the labels of a namespace.
+pub(super) type Labels<'a> = &'a dyn Fn(&str, &LabelSelector) -> bool;
 
 /// Everything that is counted, kept as nodes change.
 #[derive(Debug, Default)]

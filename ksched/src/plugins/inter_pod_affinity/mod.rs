@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kcore::informer::{Lister, Registration};
+use kcore::selector::LabelSelector;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -97,10 +98,12 @@ impl InterPodAffinity {
         })
     }
 
-    fn labels(&self) -> impl Fn(&str) -> BTreeMap<String, String> {
-        |name| {
+    fn labels(&self) -> impl Fn(&str, &LabelSelector) -> bool {
+        static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+        |name, selector| {
             let namespace = self.namespaces.get("", name);
-            namespace.and_then(|found| found.metadata.labels.clone()).unwrap_or_default()
+            let labels = namespace.as_ref().and_then(|found| found.metadata.labels.as_ref());
+            selector.matches(labels.unwrap_or(&NO_LABELS))
         }
     }
 

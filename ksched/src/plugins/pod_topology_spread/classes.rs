@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::constraint::{Constraint, HOSTNAME, has_all};
+use super::constraint::{Constraint, HOSTNAME, Unlabeled};
 use super::score::{self, LEFT_OUT};
 use super::{NO_LABEL, PodTopologySpread, State, TOO_MANY};
 use crate::framework::{Basis, CycleState, FilterClasses, ScoreClasses, Status};
@@ -28,6 +28,10 @@ fn place(constraint: &Constraint, tally: &Tally, at: u32, node: &NodeInfo) -> i6
         },
         place => i64::from(place),
     }
+}
+
+fn is_left_out(unlabeled: Unlabeled, class: &[i64]) -> bool {
+    unlabeled == Unlabeled::LeftOut && class.contains(&UNLABELED)
 }
 
 fn pods(tally: &Tally, place: i64) -> i64 {
@@ -100,7 +104,7 @@ impl ScoreClasses for PodTopologySpread {
     ) -> bool {
         let Some(state) = state.read::<score::State>() else { return false };
         let soft = &state.constraints.soft;
-        let left_out = state.constraints.require_all && !has_all(soft, node);
+        let left_out = !state.constraints.unlabeled.admits(soft, node);
         for (constraint, tally) in soft.iter().zip(&state.tallies) {
             into.push(match place(constraint, tally, at, node) {
                 _ if left_out => UNLABELED,
@@ -118,8 +122,8 @@ impl ScoreClasses for PodTopologySpread {
 
     fn feasible(&self, state: &mut CycleState, _: &PodInfo, classes: &[(&[i64], usize)]) -> bool {
         let Some(state) = state.read_mut::<score::State>() else { return false };
-        let require_all = state.constraints.require_all;
-        let left_out = |class: &[i64]| require_all && class.contains(&UNLABELED);
+        let unlabeled = state.constraints.unlabeled;
+        let left_out = |class: &[i64]| is_left_out(unlabeled, class);
         let ranked = || classes.iter().filter(|(class, _)| !left_out(class));
         let nodes: usize = ranked().map(|(_, nodes)| nodes).sum();
         let mut weights = Vec::with_capacity(state.tallies.len());
@@ -142,7 +146,7 @@ impl ScoreClasses for PodTopologySpread {
     fn score_class(&self, state: &CycleState, _: &PodInfo, class: &[i64]) -> Result<i64, Status> {
         let Some(state) = state.read::<score::State>() else { return Ok(0) };
         let constraints = &state.constraints;
-        if constraints.require_all && class.contains(&UNLABELED) {
+        if is_left_out(constraints.unlabeled, class) {
             return Ok(LEFT_OUT);
         }
         let mut sum = 0.0;

@@ -82,14 +82,30 @@ impl Constraint {
 pub(super) struct Constraints {
     pub(super) hard: Vec<Constraint>,
     pub(super) soft: Vec<Constraint>,
-    /// Whether a node without one of the soft keys is left out of the ranking.
-    pub(super) require_all: bool,
+    /// What becomes of nodes without one of the soft keys.
+    pub(super) unlabeled: Unlabeled,
+}
+
+/// What becomes of nodes without one of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Unlabeled {
+    /// They are ranked by the other constraints.
+    #[default]
+    Ranked,
+    LeftOut,
+}
+
+impl Unlabeled {
+    /// Whether a node takes part.
+    pub(super) fn admits(self, constraints: &[Constraint], node: &NodeInfo) -> bool {
+        self == Self::Ranked || has_all(constraints, node)
+    }
 }
 
 impl Constraints {
-    pub(super) fn of(all: impl Iterator<Item = Constraint>, require_all: bool) -> Self {
+    pub(super) fn of(all: impl Iterator<Item = Constraint>, unlabeled: Unlabeled) -> Self {
         let (hard, soft) = all.partition(|constraint| constraint.hard);
-        Self { hard, soft, require_all }
+        Self { hard, soft, unlabeled }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kcore::collections::HashMap;
 
-use super::constraint::{Constraint, Constraints, has_all};
+use super::constraint::{Constraint, Constraints, Unlabeled};
 use crate::snapshot::{Mark, NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally, Topology};
 
 /// Signatures whose counts are kept at once; beyond, all are counted anew.
@@ -39,13 +39,13 @@ impl Known {
     /// The pods of each hard constraint.
     pub(super) fn hard(&mut self, pod: &PodInfo, nodes: &Snapshot) -> Vec<Arc<Tally>> {
         let all = Arc::clone(&self.constraints);
-        follow(&mut self.hard, &all.hard, true, pod, nodes)
+        follow(&mut self.hard, &all.hard, Unlabeled::LeftOut, pod, nodes)
     }
 
     /// The pods of each soft constraint.
     pub(super) fn soft(&mut self, pod: &PodInfo, nodes: &Snapshot) -> Vec<Arc<Tally>> {
         let all = Arc::clone(&self.constraints);
-        follow(&mut self.soft, &all.soft, all.require_all, pod, nodes)
+        follow(&mut self.soft, &all.soft, all.unlabeled, pod, nodes)
     }
 }
 
@@ -69,12 +69,12 @@ impl Counts {
 fn place<'n>(
     constraint: &Constraint,
     all: &[Constraint],
-    require_all: bool,
+    unlabeled: Unlabeled,
     pod: &PodInfo,
     node: &'n NodeInfo,
 ) -> Option<&'n str> {
     let value = node.label(&constraint.key)?;
-    let takes_part = (!require_all || has_all(all, node)) && constraint.includes(pod, node);
+    let takes_part = unlabeled.admits(all, node) && constraint.includes(pod, node);
     takes_part.then_some(value)
 }
 
@@ -82,13 +82,13 @@ fn place<'n>(
 fn follow(
     counted: &mut Vec<Counted>,
     all: &[Constraint],
-    require_all: bool,
+    unlabeled: Unlabeled,
     pod: &PodInfo,
     nodes: &Snapshot,
 ) -> Vec<Arc<Tally>> {
     let namespace = pod.namespace();
     for (at, constraint) in all.iter().enumerate() {
-        let place = |node| place(constraint, all, require_all, pod, node);
+        let place = |node| place(constraint, all, unlabeled, pod, node);
         if let Some(known) = counted.get_mut(at) {
             let mark = known.mark.take();
             if let Some(changes) = mark.as_ref().and_then(|mark| nodes.changes(mark)) {

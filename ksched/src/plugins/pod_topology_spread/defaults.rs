@@ -10,7 +10,7 @@ use kcore::informer::{Lister, Registration};
 use kcore::object::controller_of;
 use kcore::selector::LabelSelector;
 
-use super::constraint::{Constraint, Constraints, HOSTNAME, ZONE};
+use super::constraint::{Constraint, Constraints, HOSTNAME, Unlabeled, ZONE};
 use crate::framework::Handle;
 use crate::plugins::volumes::specified;
 use crate::snapshot::PodInfo;
@@ -121,7 +121,7 @@ impl Selectors {
             Defaults::System => {
                 let all = [(HOSTNAME, 3), (ZONE, 5)];
                 let all = all.map(|(key, skew)| Constraint::soft(key, skew, selector.clone()));
-                Constraints::of(all.into_iter(), false)
+                Constraints::of(all.into_iter(), Unlabeled::Ranked)
             }
             Defaults::List(list) => {
                 let all = list.iter().map(|constraint| {
@@ -129,7 +129,7 @@ impl Selectors {
                     constraint.selector = selector.clone();
                     constraint
                 });
-                Constraints::of(all, true)
+                Constraints::of(all, Unlabeled::LeftOut)
             }
         };
         (constraints, fixed)

@@ -18,7 +18,7 @@ use crate::framework::{
     PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
 };
 use crate::snapshot::{NO_VALUE, NodeInfo, PodInfo, Snapshot, Tally};
-use constraint::{Constraint, Constraints, has_all};
+use constraint::{Constraint, Constraints, Unlabeled, has_all};
 use counts::{Counts, Known};
 use defaults::{Defaults, Selectors};
 
@@ -85,7 +85,7 @@ impl PodTopologySpread {
             self.selectors.constraints(&self.defaults, pod)
         } else {
             let all = own.iter().map(|constraint| Constraint::new(constraint, pod.labels()));
-            (Constraints::of(all, true), true)
+            (Constraints::of(all, Unlabeled::LeftOut), true)
         };
         (Known::new(constraints, version), lasts)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::PodTopologySpread;
-use super::constraint::{Constraints, HOSTNAME, has_all};
+use super::constraint::{Constraints, HOSTNAME, Unlabeled};
 use crate::framework::{
     CycleState, Feasible, MAX_NODE_SCORE, PreScorePlugin, ScoreClasses, ScorePlugin, Status,
 };
@@ -74,9 +74,8 @@ impl PreScorePlugin for PodTopologySpread {
         let all = &constraints.soft;
         // Whoever is counted has all labels, so few nodes have to be looked at.
         let counted = |at: u32| tallies.iter().any(|tally| tally.topology().at(at) != NO_VALUE);
-        let left_out =
-            |at: u32| constraints.require_all && !counted(at) && !has_all(all, nodes.node(at));
-        let ranked = if constraints.require_all {
+        let left_out = |at: u32| !counted(at) && !constraints.unlabeled.admits(all, nodes.node(at));
+        let ranked = if constraints.unlabeled == Unlabeled::LeftOut {
             positions.iter().filter(|at| !left_out(**at)).count()
         } else {
             positions.len()
@@ -120,7 +119,7 @@ fn distinct<'n>(tally: &Tally, positions: &[u32], odd: impl Fn(u32) -> Option<&'
 
 fn score_of(state: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
     let constraints = &state.constraints;
-    if constraints.require_all && !has_all(&constraints.soft, node) {
+    if !constraints.unlabeled.admits(&constraints.soft, node) {
         return LEFT_OUT;
     }
     let mut score = 0.0;

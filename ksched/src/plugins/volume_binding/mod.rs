@@ -131,6 +131,11 @@ impl VolumeBinding {
                 }
             }
         }
+        // Volumes that every node reaches say nothing of any.
+        bound.retain(|volume: &PersistentVolumeSpec| volume.node_affinity.is_some());
+        if bound.is_empty() && unbound.is_empty() {
+            return Ok(None);
+        }
         let volumes = match unbound.is_empty() {
             true => Vec::new(),
             false => self.storage.volumes.list(),

@@ -9,7 +9,7 @@ use crate::framework::{Basis, CycleState, Status};
 pub(super) struct Places {
     /// The other filters, and what their classes were made by.
     basis: Vec<(usize, Basis)>,
-    pub(super) nodes: Partition<()>,
+    nodes: Partition<()>,
     /// Of each class: whether it passes.
     passes: Vec<bool>,
     /// Nodes whose class is out of date.
@@ -19,6 +19,8 @@ pub(super) struct Places {
     /// How often all classes were made anew.
     pub(super) generation: u64,
     valid: bool,
+    /// There are no other filters: all that is kept is all there is.
+    alone: bool,
     /// What classes of no use were made by.
     useless: Option<Vec<(usize, Basis)>>,
 }
@@ -35,12 +37,18 @@ impl Places {
 
     /// Whether a node that passed what is kept passes the other filters too.
     pub(super) fn pass(&self, at: u32) -> bool {
-        self.nodes.class_of(at).is_some_and(|class| self.passes[class])
+        self.alone || self.nodes.class_of(at).is_some_and(|class| self.passes[class])
+    }
+
+    /// A node's class, as a number.
+    pub(super) fn number_of(&self, at: u32) -> i64 {
+        let class = self.nodes.class_of(at).filter(|_| !self.alone);
+        class.and_then(|class| i64::try_from(class).ok()).unwrap_or(-1)
     }
 
     /// Whether the nodes of a class pass.
     pub(super) fn class_passes(&self, class: i64) -> bool {
-        usize::try_from(class).is_ok_and(|class| self.passes[class])
+        self.alone || usize::try_from(class).is_ok_and(|class| self.passes[class])
     }
 }
 
@@ -52,6 +60,16 @@ impl Entry {
         state: &CycleState,
         filters: &[usize],
     ) -> Result<Option<usize>, Status> {
+        let alone = filters.is_empty();
+        if std::mem::replace(&mut self.places.alone, alone) != alone || alone {
+            // Classes that nobody asked for are not kept up to date.
+            self.places.valid = false;
+            self.places.stale.clear();
+        }
+        if alone {
+            self.places.feasible = self.verdicts.feasible();
+            return Ok(Some(self.places.feasible));
+        }
         let mut basis = Vec::with_capacity(filters.len());
         for number in filters {
             let plugged = &asked.framework.points.filter[*number];

@@ -207,8 +207,7 @@ impl Entry {
         at: u32,
         raw: &[i64],
     ) -> Result<bool, Status> {
-        let class = self.places.nodes.class_of(at);
-        let mut numbers = vec![class.and_then(|class| i64::try_from(class).ok()).unwrap_or(-1)];
+        let mut numbers = vec![self.places.number_of(at)];
         numbers.extend(raw);
         let node = asked.nodes.node(at);
         for (number, _) in &self.scores.basis.1 {
