@@ -1,5 +1,6 @@
 //! Objects: decoded once, encoded once, shared by all who read them.
 
+mod canonical;
 mod encoded;
 mod meta;
 
