@@ -16,6 +16,10 @@ use crate::schema::{self, FieldValidation};
 /// What a patch holds that is to be applied to one version alone.
 const VERSION: &[u8] = b"resourceVersion";
 
+/// What a patch holds that has to do with managers; one that merges and does not works on an object
+/// without them.
+const MANAGERS: &[u8] = b"managed";
+
 /// A change that a patch describes.
 struct Patched {
     patch: Patch,
@@ -26,17 +30,28 @@ struct Patched {
     warnings: Mutex<Vec<String>>,
 }
 
-impl Change for Patched {
-    fn pins(&self) -> bool {
+impl Patched {
+    /// Whether the patch holds a text, wherever. What cannot be looked through holds any.
+    fn mentions(&self, text: &[u8]) -> bool {
         let (Patch::Json(sent) | Patch::Merge(sent) | Patch::Strategic(sent)) = &self.patch else {
             return true;
         };
+        sent.windows(text.len()).any(|window| window == text)
+    }
+}
+
+impl Change for Patched {
+    fn pins(&self) -> bool {
         // Otherwise the version is only what the patch was applied to, and it can be again.
-        sent.windows(VERSION.len()).any(|window| window == VERSION)
+        self.mentions(VERSION)
     }
 
     fn apply(&self, server: &Server, row: &Row, current: &Object) -> Result<Box<dyn Typed>> {
-        let json = current.to_json();
+        let merges = matches!(self.patch, Patch::Merge(_) | Patch::Strategic(_));
+        let json = match merges && !self.mentions(MANAGERS) {
+            true => current.to_unmanaged_json(),
+            false => current.to_json(),
+        };
         let (sent, patched) = match &self.patch {
             Patch::Json(patch) => (patch, patch::json(&json, patch)),
             Patch::Merge(patch) => (patch, patch::merge(&json, patch)),

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use parking_lot::Mutex;
 use serde::de::IgnoredAny;
 
+use super::canonical::{Canonical, canonical};
 use super::meta::{Meta, Scan, parse_version};
 use crate::kind::Typed;
 use crate::{Error, Result};
@@ -90,7 +91,7 @@ impl Encoded {
         let this = Self::untyped(bytes, meta);
         if this.0.managers == 0 && scan.metadata.managed_fields.is_some() {
             // Another writer's bytes: the managers are there, but not where they are looked for.
-            let bytes = canonical(&this.0.bytes)?;
+            let bytes = canonical(&this.0.bytes)?.bytes;
             return Ok(Self::untyped(bytes, this.0.meta.clone()));
         }
         Ok(this)
@@ -98,10 +99,10 @@ impl Encoded {
 
     /// Reads an object as a server sends it, and its resource version apart.
     pub(super) fn from_wire(json: &[u8]) -> Result<(Self, u64)> {
-        let scan = scan(json)?;
+        let Canonical { bytes, scan } = canonical(json)?;
         let resource_version = parse_version(&scan.metadata)?;
         let meta = Meta::of_typed(&scan.api_version, &scan.kind, &scan.metadata);
-        Ok((Self::untyped(canonical(json)?, meta), resource_version))
+        Ok((Self::untyped(bytes, meta), resource_version))
     }
 
     fn untyped(bytes: Bytes, meta: Meta) -> Self {
@@ -153,7 +154,15 @@ impl Encoded {
     }
 
     pub(super) fn write_json(&self, resource_version: u64, out: &mut Vec<u8>) {
-        let bytes = &self.0.bytes;
+        self.splice_version(&self.0.bytes, resource_version, out);
+    }
+
+    pub(super) fn write_unmanaged_json(&self, resource_version: u64, out: &mut Vec<u8>) {
+        self.splice_version(&self.unmanaged(), resource_version, out);
+    }
+
+    /// Writes JSON of this object, with the resource version where `metadata` opens.
+    fn splice_version(&self, bytes: &[u8], resource_version: u64, out: &mut Vec<u8>) {
         let Some(at) = self.0.splice.filter(|_| resource_version != 0) else {
             out.extend_from_slice(bytes);
             return;
@@ -190,7 +199,11 @@ fn unwritable(typed: &dyn Typed, source: serde_json::Error) -> Error {
 }
 
 /// Puts managers in where `metadata` opens. Returns how long they are with the member's name.
-fn put_managers(mut json: Vec<u8>, at: Option<usize>, managers: &[u8]) -> (Vec<u8>, usize) {
+pub(super) fn put_managers(
+    mut json: Vec<u8>,
+    at: Option<usize>,
+    managers: &[u8],
+) -> (Vec<u8>, usize) {
     let Some(at) = at.filter(|_| !managers.is_empty()) else {
         json.shrink_to_fit();
         return (json, 0);
@@ -216,7 +229,7 @@ fn scan(json: &[u8]) -> Result<Scan> {
 
 /// Where `metadata` opens. Encoders write `apiVersion`, `kind`, `metadata` first, so the first
 /// match is the top-level one; a quote inside a string value is escaped and cannot match.
-fn find_metadata(json: &[u8]) -> Option<usize> {
+pub(super) fn find_metadata(json: &[u8]) -> Option<usize> {
     json.windows(METADATA.len()).position(|window| window == METADATA).map(|at| at + METADATA.len())
 }
 
@@ -230,40 +243,6 @@ fn type_of(json: &[u8]) -> (&str, &str) {
         text.split_once(name).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(v, _)| v)
     };
     (member("\"apiVersion\":\""), member("\"kind\":\""))
-}
-
-/// Writes the members that name the object first, as the splices expect them, and leaves the
-/// resource version out.
-fn canonical(json: &[u8]) -> Result<Bytes> {
-    let decode = |source| Error::Decode { what: "object".into(), source };
-    let mut value: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(json).map_err(decode)?;
-    let mut out = Vec::with_capacity(json.len());
-    out.push(b'{');
-    let first = ["apiVersion", "kind", "metadata"];
-    let mut members: Vec<_> = first.iter().filter_map(|name| value.remove_entry(*name)).collect();
-    members.extend(value);
-    let mut managers = Vec::new();
-    for (at, (name, mut member)) in members.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        if name == "metadata"
-            && let Some(metadata) = member.as_object_mut()
-        {
-            metadata.remove("resourceVersion");
-            let all = metadata.remove("managedFields");
-            if let Some(all) = all.filter(|all| all.as_array().is_some_and(|all| !all.is_empty())) {
-                serde_json::to_writer(&mut managers, &all).map_err(decode)?;
-            }
-        }
-        serde_json::to_writer(&mut out, &name).map_err(decode)?;
-        out.push(b':');
-        serde_json::to_writer(&mut out, &member).map_err(decode)?;
-    }
-    out.push(b'}');
-    let splice = find_metadata(&out);
-    Ok(put_managers(out, splice, &managers).0.into())
 }
 
 /// Writes a number in decimal without an allocation.

@@ -150,7 +150,7 @@ pub(super) fn parse_version(meta: &ObjectMeta) -> Result<u64> {
 }
 
 /// What is read of an object's JSON without knowing its kind.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Scan {
     #[serde(rename = "apiVersion", default)]
     pub(super) api_version: String,

@@ -1,5 +1,6 @@
 //! Objects: decoded once, encoded once, shared by all who read them.
 
+mod canonical;
 mod encoded;
 mod meta;
 
@@ -115,6 +116,15 @@ impl Object {
     pub fn to_json(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.0.encoded.bytes().len() + 48);
         self.write_json(&mut out);
+        out.into()
+    }
+
+    /// The object's JSON with its resource version and without its managers: most of the length
+    /// of many objects, and of no use to whoever changes something else.
+    #[must_use]
+    pub fn to_unmanaged_json(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.0.encoded.bytes().len() + 48);
+        self.0.encoded.write_unmanaged_json(self.0.resource_version, &mut out);
         out.into()
     }
 

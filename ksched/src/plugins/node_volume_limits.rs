@@ -8,7 +8,7 @@ use k8s_openapi::api::storage::v1::{CSINode, CSINodeSpec};
 use kcore::informer::{Lister, Registration};
 use parking_lot::Mutex;
 
-use super::volumes::{Storage, claim_count, claims, specified, volume_name, volume_spec};
+use super::volumes::{Storage, claims, specified, volume_name, volume_spec};
 use crate::framework::{
     Action, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
     FilterPlugin, Handle, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
@@ -131,7 +131,7 @@ impl FilterPlugin for NodeVolumeLimits {
     fn filter(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Status {
         let Some(wanted) = state.read::<Wanted>() else { return Status::success() };
         // Far from any limit nobody needs to know whose volumes those are.
-        if wanted.fits_beside(node.pods().iter().map(|other| claim_count(other)).sum()) {
+        if wanted.fits_beside(node.claim_count()) {
             return Status::success();
         }
         let Some(own) = self.nodes.get("", node.name()) else { return Status::success() };

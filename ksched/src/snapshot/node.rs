@@ -19,6 +19,8 @@ pub struct NodeInfo {
     affine: Pods,
     requested: Resources,
     scoring: (i64, i64),
+    /// How many claims of volumes its pods mention.
+    claims: i64,
     allocatable: Resources,
     /// None while its pods take none, as those of most nodes.
     ports: Option<Arc<Vec<HostPort>>>,
@@ -37,6 +39,7 @@ impl NodeInfo {
             affine: Pods::default(),
             requested: Resources::default(),
             scoring: (0, 0),
+            claims: 0,
             ports: None,
             generation: 0,
         }
@@ -80,6 +83,12 @@ impl NodeInfo {
     #[must_use]
     pub fn scoring_requested(&self) -> (i64, i64) {
         self.scoring
+    }
+
+    /// How many claims of volumes its pods mention, one that several mention as often as they do.
+    #[must_use]
+    pub fn claim_count(&self) -> usize {
+        usize::try_from(self.claims).unwrap_or_default()
     }
 
     /// What it has for pods.
@@ -213,6 +222,7 @@ impl NodeInfo {
         let (cpu, memory) = pod.scoring_requests();
         self.scoring.0 += sign * cpu;
         self.scoring.1 += sign * memory;
+        self.claims += sign * pod.template().claims;
     }
 }
 

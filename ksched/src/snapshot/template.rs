@@ -27,6 +27,8 @@ pub struct PodTemplate {
     pub(super) ports: Vec<HostPort>,
     /// None for the many that have none.
     pub(super) affinities: Option<Arc<Affinities>>,
+    /// How many claims of volumes it mentions.
+    pub(super) claims: i64,
 }
 
 impl PodTemplate {
@@ -38,6 +40,7 @@ impl PodTemplate {
             scoring: (scoring.milli_cpu, scoring.memory),
             ports: host_ports(pod),
             affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
+            claims: claim_count(pod),
         }
     }
 
@@ -48,6 +51,12 @@ impl PodTemplate {
     pub fn signature(&self) -> Option<u64> {
         (self.id != 0).then_some(self.id)
     }
+}
+
+fn claim_count(pod: &Pod) -> i64 {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let claims = volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
+    i64::try_from(claims.count()).unwrap_or(i64::MAX)
 }
 
 /// One pod of a shape, and what is computed of it.
@@ -86,7 +95,8 @@ impl Templates {
         );
         let of = pod.template();
         let (ports, affinities) = (of.ports.clone(), of.affinities.clone());
-        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities };
+        let claims = of.claims;
+        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities, claims };
         pod.replica(uid).shaped(Arc::new(template))
     }
 

@@ -91,20 +91,24 @@ pub(super) fn object(
     resource: &Resource,
     representation: Representation,
 ) -> Result<Object> {
-    #[derive(Deserialize)]
-    struct TypeMeta<'a> {
-        #[serde(borrow)]
-        kind: Option<std::borrow::Cow<'a, str>>,
+    if representation == Representation::Full {
+        let object = Object::from_json(json, None)?;
+        if !object.meta().kind.is_empty() {
+            return Ok(object);
+        }
+        // As the items of a list come.
+        let mut named = Vec::with_capacity(json.len() + 64);
+        let (api_version, kind) = (resource.api_version(), &resource.kind);
+        let named_kind = serde_json::json!({"apiVersion": api_version, "kind": kind}).to_string();
+        named.extend_from_slice(named_kind.trim_end_matches('}').as_bytes());
+        let members = json.trim_ascii_start().strip_prefix(b"{").unwrap_or(b"}");
+        if !members.trim_ascii_start().starts_with(b"}") {
+            named.push(b',');
+        }
+        named.extend_from_slice(members);
+        return Object::from_json(&named, None);
     }
-    let what = undecodable("object");
-    let own_kind = match serde_json::from_slice::<TypeMeta<'_>>(json) {
-        Ok(meta) => meta.kind.is_some() && representation == Representation::Full,
-        Err(error) => return Err(what(error)),
-    };
-    if own_kind {
-        return Object::from_json(json, None);
-    }
-    let mut value: Value = serde_json::from_slice(json).map_err(what)?;
+    let mut value: Value = serde_json::from_slice(json).map_err(undecodable("object"))?;
     value["apiVersion"] = resource.api_version().into_owned().into();
     value["kind"] = resource.kind.clone().into_owned().into();
     Object::from_json(value.to_string().as_bytes(), None)

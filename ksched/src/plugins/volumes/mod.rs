@@ -41,12 +41,6 @@ pub(super) fn claims(pod: &PodInfo) -> Vec<Claim> {
     claims.collect()
 }
 
-/// How many claims a pod mentions.
-pub(super) fn claim_count(pod: &PodInfo) -> usize {
-    let volumes = pod.spec().volumes.iter().flatten();
-    volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some()).count()
-}
-
 /// Reads claims, volumes and classes.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
