@@ -42,8 +42,10 @@ fn address() -> String {
     format!("127.{}.{}.{}", 64 + n / 65536 % 32, n / 256 % 256, 1 + n % 254)
 }
 
-fn free_port(address: &str) -> u16 {
-    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+/// Two ports that nobody has. Asked for one after the other they could be one and the same.
+fn free_ports(address: &str) -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((address, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// One member: its process and where it listens.
@@ -108,8 +110,7 @@ impl Etcd {
         let members = hosts.iter().enumerate().map(|(n, host)| {
             let wrapper = wrappers.next().unwrap_or_default();
             // In another network namespace any port is free.
-            let ports =
-                if wrapper.is_empty() { [free_port(host), free_port(host)] } else { [2379, 2380] };
+            let ports = if wrapper.is_empty() { free_ports(host) } else { [2379, 2380] };
             Member {
                 child: None,
                 name: format!("m{n}"),
