@@ -111,6 +111,34 @@ enum Until {
     Bound,
 }
 
+/// When so many pods whose names begin like this were seen to be bound.
+async fn all_bound(api: Api<Pod>, prefix: String, count: usize) -> Instant {
+    let mut bound = std::collections::BTreeSet::new();
+    while bound.len() < count {
+        let list = api.list(&Default::default()).await.unwrap();
+        let placed = |pod: &Pod| pod.spec.as_ref().unwrap().node_name.is_some();
+        let names = list.items.iter().filter(|pod| placed(pod));
+        let names = names.map(|pod| pod.metadata.name.clone().unwrap());
+        bound.extend(names.filter(|name| name.starts_with(&prefix)));
+        let options = WatchOptions::default().after(list.resource_version);
+        let mut events = api.watch(&options).await.unwrap();
+        // A watch that falls behind is closed, and what it missed is listed.
+        while bound.len() < count
+            && let Some(Ok(batch)) = events.next().await
+        {
+            for event in batch.iter() {
+                if let WatchEvent::Modified(object) = event
+                    && object.meta().name.starts_with(&prefix)
+                    && !object.meta().field("spec.nodeName").is_empty()
+                {
+                    bound.insert(object.meta().name.clone());
+                }
+            }
+        }
+    }
+    Instant::now()
+}
+
 /// Creates pods, and waits until they are bound: when the first was created and the last bound.
 async fn create_pods(
     client: &DynClient,
@@ -121,26 +149,9 @@ async fn create_pods(
 ) -> [Instant; 2] {
     extras::create_volumes(client, volumes, pods, prefix).await;
     let api: Api<Pod> = Api::namespaced(Arc::clone(client), &*pods.namespace);
-    let version = api.list(&Default::default()).await.unwrap().resource_version;
-    let mut events = api.watch(&WatchOptions::default().after(version)).await.unwrap();
     let (count, prefix) = (pods.count, prefix.to_owned());
-    let own = prefix.clone();
-    let watcher = tokio::spawn(async move {
-        let mut bound = std::collections::BTreeSet::new();
-        while until == Until::Bound && bound.len() < count {
-            for event in events.next().await.unwrap().unwrap().iter() {
-                if let WatchEvent::Modified(object) = event {
-                    let pod = object.view::<Pod>().unwrap();
-                    let name = pod.metadata.name.as_deref().unwrap();
-                    let placed = pod.spec.as_ref().unwrap().node_name.is_some();
-                    if placed && name.starts_with(&own) && !bound.contains(name) {
-                        bound.insert(name.to_owned());
-                    }
-                }
-            }
-        }
-        Instant::now()
-    });
+    let wanted = if until == Until::Bound { count } else { 0 };
+    let watcher = tokio::spawn(all_bound(api.clone(), prefix.clone(), wanted));
     let began = Instant::now();
     futures::stream::iter(0..count)
         .for_each_concurrent(AT_ONCE, |at| {
