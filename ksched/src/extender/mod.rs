@@ -50,7 +50,7 @@ pub struct HttpExtender {
     bind: String,
     weight: i64,
     timeout: Duration,
-    node_cache_capable: bool,
+    form: wire::Form,
     managed: BTreeSet<String>,
     ignorable: bool,
 }
@@ -77,7 +77,7 @@ impl HttpExtender {
             bind: String::new(),
             weight: 1,
             timeout: DEFAULT_TIMEOUT,
-            node_cache_capable: false,
+            form: wire::Form::Whole,
             managed: BTreeSet::new(),
             ignorable: false,
         })
@@ -122,7 +122,7 @@ impl HttpExtender {
     /// It knows the nodes itself: it is told names, not whole objects.
     #[must_use]
     pub fn node_cache_capable(mut self) -> Self {
-        self.node_cache_capable = true;
+        self.form = wire::Form::Named;
         self
     }
 
@@ -160,7 +160,8 @@ impl HttpExtender {
 pub(crate) fn read_as_each(answer: &[u8]) {
     let Ok(answer) = serde_json::from_slice(answer) else { return };
     let _ = (wire::error(&answer), wire::priorities(&answer), wire::victims(&answer));
-    let _ = (wire::filtered(&answer, true), wire::filtered(&answer, false));
+    let _ =
+        (wire::filtered(&answer, wire::Form::Named), wire::filtered(&answer, wire::Form::Whole));
 }
 
 #[async_trait]
@@ -191,9 +192,9 @@ impl Extender for HttpExtender {
         pod: &PodInfo,
         nodes: &[Arc<NodeInfo>],
     ) -> Result<Filtered, ExtenderError> {
-        let question = wire::about_nodes(pod, nodes, self.node_cache_capable);
+        let question = wire::about_nodes(pod, nodes, self.form);
         let answer = self.ask(&self.filter, question).await?;
-        let filtered = wire::filtered(&answer, self.node_cache_capable);
+        let filtered = wire::filtered(&answer, self.form);
         Ok(filtered.map_err(|why| self.unreadable(&self.filter, why))?)
     }
 
@@ -202,7 +203,7 @@ impl Extender for HttpExtender {
         pod: &PodInfo,
         nodes: &[Arc<NodeInfo>],
     ) -> Result<Vec<(String, i64)>, ExtenderError> {
-        let question = wire::about_nodes(pod, nodes, self.node_cache_capable);
+        let question = wire::about_nodes(pod, nodes, self.form);
         let answer = self.ask(&self.prioritize, question).await?;
         let scores = wire::priorities(&answer);
         let scores = scores.map_err(|why| self.unreadable(&self.prioritize, why))?;
@@ -216,7 +217,7 @@ impl Extender for HttpExtender {
         pod: &PodInfo,
         victims: &BTreeMap<String, NodeVictims>,
     ) -> Result<BTreeMap<String, (Vec<String>, usize)>, ExtenderError> {
-        let question = wire::about_victims(pod, victims, self.node_cache_capable);
+        let question = wire::about_victims(pod, victims, self.form);
         let answer = self.ask(&self.preempt, question).await?;
         Ok(wire::victims(&answer).map_err(|why| self.unreadable(&self.preempt, why))?)
     }

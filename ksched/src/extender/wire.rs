@@ -11,13 +11,22 @@ use serde_json::{Value, json};
 use crate::framework::{Filtered, NodeVictims};
 use crate::snapshot::{NodeInfo, PodInfo};
 
-/// `ExtenderArgs`: a pod and nodes, whole or by name.
-pub(super) fn about_nodes(pod: &PodInfo, nodes: &[Arc<NodeInfo>], by_name: bool) -> Vec<u8> {
+/// How an extender is told of nodes and victims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As whole objects.
+    Whole,
+    /// By name and by uid: it knows the objects itself (`nodeCacheCapable`).
+    Named,
+}
+
+/// `ExtenderArgs`: a pod and nodes.
+pub(super) fn about_nodes(pod: &PodInfo, nodes: &[Arc<NodeInfo>], form: Form) -> Vec<u8> {
     let names = || nodes.iter().map(|node| Value::from(node.name())).collect::<Value>();
     let items = || nodes.iter().map(|node| json!(**node.node())).collect::<Value>();
-    let question = match by_name {
-        true => json!({"Pod": **pod.pod(), "Nodes": null, "NodeNames": names()}),
-        false => {
+    let question = match form {
+        Form::Named => json!({"Pod": **pod.pod(), "Nodes": null, "NodeNames": names()}),
+        Form::Whole => {
             let list = json!({"metadata": {}, "items": items()});
             json!({"Pod": **pod.pod(), "Nodes": list, "NodeNames": null})
         }
@@ -25,15 +34,15 @@ pub(super) fn about_nodes(pod: &PodInfo, nodes: &[Arc<NodeInfo>], by_name: bool)
     question.to_string().into_bytes()
 }
 
-/// `ExtenderPreemptionArgs`: who would have to leave which node, whole or by uid.
+/// `ExtenderPreemptionArgs`: who would have to leave which node.
 pub(super) fn about_victims(
     pod: &PodInfo,
     victims: &BTreeMap<String, NodeVictims>,
-    by_uid: bool,
+    form: Form,
 ) -> Vec<u8> {
-    let one = |victim: &Arc<PodInfo>| match by_uid {
-        true => json!({"UID": victim.uid()}),
-        false => json!(**victim.pod()),
+    let one = |victim: &Arc<PodInfo>| match form {
+        Form::Named => json!({"UID": victim.uid()}),
+        Form::Whole => json!(**victim.pod()),
     };
     let victims: serde_json::Map<String, Value> = victims
         .iter()
@@ -43,9 +52,9 @@ pub(super) fn about_victims(
             (node.clone(), victims)
         })
         .collect();
-    let (whole, meta) = match by_uid {
-        true => (Value::Null, victims.into()),
-        false => (victims.into(), Value::Null),
+    let (whole, meta) = match form {
+        Form::Named => (Value::Null, victims.into()),
+        Form::Whole => (victims.into(), Value::Null),
     };
     let question = json!({"Pod": **pod.pod(), "NodeNameToVictims": whole,
         "NodeNameToMetaVictims": meta});
@@ -84,7 +93,7 @@ fn reasons(answer: &Value, name: &str) -> Result<BTreeMap<String, String>, Strin
 }
 
 /// Reads an `ExtenderFilterResult`.
-pub(super) fn filtered(answer: &Value, by_name: bool) -> Result<Filtered, String> {
+pub(super) fn filtered(answer: &Value, form: Form) -> Result<Filtered, String> {
     if !answer.is_object() {
         return Err("no ExtenderFilterResult: an object is expected".to_owned());
     }
@@ -97,7 +106,7 @@ pub(super) fn filtered(answer: &Value, by_name: bool) -> Result<Filtered, String
     let list = |value: &'_ Value, what: &str| {
         value.as_array().cloned().ok_or_else(|| format!("{what} is no list"))
     };
-    let names = field(answer, "nodeNames").filter(|_| by_name);
+    let names = field(answer, "nodeNames").filter(|_| form == Form::Named);
     let passed = match (names, field(answer, "nodes")) {
         (Some(names), _) => {
             list(names, "NodeNames")?.iter().map(|name| text(name, "a name of NodeNames")).collect()

@@ -79,14 +79,10 @@ fn sort_out(
 fn find_victims(
     snapshot: &Snapshot,
     answer: BTreeMap<String, (Vec<String>, usize)>,
-    ignorable: bool,
 ) -> Result<BTreeMap<String, NodeVictims>, String> {
     let mut found = BTreeMap::new();
     for (node, (uids, violations)) in answer {
         if uids.is_empty() {
-            if ignorable {
-                continue;
-            }
             return Err(format!("expected at least one victim pod on node {node:?}"));
         }
         let Some(info) = snapshot.get(&node) else {
@@ -202,8 +198,12 @@ impl Framework {
             }
             let ignorable = extender.is_ignorable();
             let answer = self.ask(extender, pod, extender.preempt(pod, &left)).await;
-            let answer = answer.and_then(|answer| {
-                find_victims(snapshot, answer, ignorable)
+            let answer = answer.and_then(|mut answer| {
+                if ignorable {
+                    // What makes no sense of it is passed over, as the whole of it would be.
+                    answer.retain(|_, (uids, _)| !uids.is_empty());
+                }
+                find_victims(snapshot, answer)
                     .map_err(|why| self.extender_fault(&**extender, pod, &why))
             });
             match answer {
