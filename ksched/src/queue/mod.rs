@@ -323,13 +323,7 @@ impl SchedulingQueue {
     /// Something happened: pods it may help are tried again, after what is left of their backoff.
     pub fn happened(&mut self, happening: &Happening, now: Instant) {
         if !self.in_flight.is_empty() {
-            self.event_number += 1;
-            self.events.push_back((self.event_number, happening.clone()));
-            if self.events.len() > IN_FLIGHT_EVENTS
-                && let Some((number, _)) = self.events.pop_front()
-            {
-                self.forgotten = number;
-            }
+            self.remember(happening);
         }
         let mut helped: Vec<Arc<str>> = Vec::new();
         for ((_, plugins), group) in &self.groups {
@@ -374,8 +368,18 @@ impl SchedulingQueue {
         if helps {
             self.enqueue(&Arc::from(uid), now, Pace::Backoff);
         } else if self.slots.get(uid).is_some_and(|s| matches!(s.place, Place::InFlight(_))) {
-            self.event_number += 1;
-            self.events.push_back((self.event_number, happening.clone()));
+            self.remember(happening);
+        }
+    }
+
+    /// Keeps an event for the pods in flight.
+    fn remember(&mut self, happening: &Happening) {
+        self.event_number += 1;
+        self.events.push_back((self.event_number, happening.clone()));
+        if self.events.len() > IN_FLIGHT_EVENTS
+            && let Some((number, _)) = self.events.pop_front()
+        {
+            self.forgotten = number;
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{EARLY_ATTEMPTS, MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
+use super::{EARLY_ATTEMPTS, IN_FLIGHT_EVENTS, MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
 use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Framework, Happening};
 use crate::snapshot::PodInfo;
 use crate::testing::{Cluster, PodBuilder, node, pod};
@@ -93,6 +93,29 @@ async fn an_event_while_a_pod_is_tried_is_not_missed() {
         assert_eq!(queue.lengths().backoff == 1, helps, "{cpu}");
         assert!(queue.events.is_empty(), "events are kept only while a pod is in flight");
         queue.remove(tried.pod.uid());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_their_bound_events_are_forgotten_and_the_pod_is_tried_again() {
+    let own = |queue: &mut SchedulingQueue, now| {
+        queue.happened_to("default/p", &node_comes("1"), now);
+    };
+    let any = |queue: &mut SchedulingQueue, now| queue.happened(&node_comes("1"), now);
+    let kinds: [&dyn Fn(&mut SchedulingQueue, Instant); 2] = [&own, &any];
+    for happens in kinds {
+        let (mut queue, framework) = (SchedulingQueue::default(), framework());
+        let now = Instant::now();
+        queue.set(info(pod("p").cpu("2")), &framework, now);
+        let tried = queue.pop(now).unwrap();
+        for _ in 0..IN_FLIGHT_EVENTS {
+            happens(&mut queue, now);
+        }
+        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 0));
+        happens(&mut queue, now);
+        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 1));
+        queue.put_back(&tried, by("NodeResourcesFit"), now);
+        assert_eq!(queue.lengths().backoff, 1, "what was forgotten could have helped");
     }
 }
 
