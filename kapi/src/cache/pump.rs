@@ -200,8 +200,9 @@ impl Cache {
             EventKind::Delete => kind.delete(key, revision, dirty),
             EventKind::Put => match kind.decode(&event.record.value, revision) {
                 Ok(object) => {
-                    self.remember(object.clone());
-                    kind.put(key, object, dirty);
+                    let previous = kind.put(key, object.clone(), dirty);
+                    // Whoever is on the way from one state to the next may look at both.
+                    previous.into_iter().chain([object]).for_each(|object| self.remember(object));
                 }
                 Err(error) => feed::skip(&event.record.key, &error),
             },

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::BitOr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 
 use crate::snapshot::PodInfo;
@@ -121,7 +121,7 @@ impl ClusterEvent {
 #[non_exhaustive]
 pub enum EventObject {
     /// A pod.
-    Pod(Arc<Pod>),
+    Pod(Arc<PodInfo>),
     /// A node.
     Node(Arc<Node>),
     /// A namespace.
@@ -148,7 +148,7 @@ impl EventObject {
 
     /// The pod, if it is one.
     #[must_use]
-    pub fn pod(&self) -> Option<&Arc<Pod>> {
+    pub fn pod(&self) -> Option<&Arc<PodInfo>> {
         match self {
             Self::Pod(pod) => Some(pod),
             _ => None,
@@ -165,6 +165,15 @@ pub struct Happening {
     pub old: Option<EventObject>,
     /// The object after; absent if it went.
     pub new: Option<EventObject>,
+}
+
+impl Happening {
+    /// The pod before and after, if it is about one.
+    #[must_use]
+    pub fn pods(&self) -> (Option<&Arc<PodInfo>>, Option<&Arc<PodInfo>>) {
+        let [old, new] = [&self.old, &self.new].map(Option::as_ref);
+        (old.and_then(EventObject::pod), new.and_then(EventObject::pod))
+    }
 }
 
 /// Whether an event may make a pod schedulable.

@@ -94,7 +94,7 @@ impl PreFilterPlugin for VolumeRestrictions {
         pod: &PodInfo,
         nodes: &Snapshot,
     ) -> PreFilterResult {
-        let disks = pod.spec().volumes.iter().flatten().any(is_disk);
+        let disks = pod.attached_volumes().iter().any(is_disk);
         let mut exclusive = Exclusive { claims: BTreeSet::new(), used: 0 };
         for claim in claims(pod) {
             let found = match self.storage.claim(pod, &claim) {
@@ -154,9 +154,9 @@ impl PreFilterExtensions for VolumeRestrictions {
 impl FilterPlugin for VolumeRestrictions {
     fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
         let disks: Vec<&Volume> =
-            pod.spec().volumes.iter().flatten().filter(|volume| is_disk(volume)).collect();
+            pod.attached_volumes().iter().filter(|volume| is_disk(volume)).collect();
         if !disks.is_empty() {
-            let others = node.pods().iter().flat_map(|other| other.spec().volumes.iter().flatten());
+            let others = node.pods().iter().flat_map(|other| other.attached_volumes());
             for other in others {
                 if disks.iter().any(|disk| conflict(disk, other)) {
                     return Status::unschedulable(DISK_CONFLICT);

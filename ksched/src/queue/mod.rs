@@ -241,6 +241,12 @@ impl SchedulingQueue {
         matches!(waits, Some(Waits::Room(node)) if self.nominated.node_of(uid) != Some(node))
     }
 
+    /// A pod that waits or is being tried, as it was last set.
+    #[must_use]
+    pub fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        self.slots.get(uid).map(|slot| &slot.queued.pod)
+    }
+
     /// A pod is gone, or has a node.
     pub fn remove(&mut self, uid: &str) {
         self.nominated.remove(uid);
@@ -542,5 +548,5 @@ impl SchedulingQueue {
 fn left_node(happening: &Happening) -> Option<&str> {
     let event = ClusterEvent::new(EventResource::AssignedPod, Action::DELETE);
     let pod = happening.old.as_ref().filter(|_| happening.event == event)?.pod()?;
-    pod.spec.as_ref()?.node_name.as_deref()
+    Some(pod.node_name()).filter(|node| !node.is_empty())
 }

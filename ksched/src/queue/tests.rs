@@ -98,21 +98,20 @@ async fn an_event_while_a_pod_is_tried_is_not_missed() {
 
 #[tokio::test(start_paused = true)]
 async fn beyond_their_bound_events_are_forgotten_and_the_pod_is_tried_again() {
-    let own = |queue: &mut SchedulingQueue, now| {
-        queue.happened_to("default/p", &node_comes("1"), now);
-    };
-    let any = |queue: &mut SchedulingQueue, now| queue.happened(&node_comes("1"), now);
-    let kinds: [&dyn Fn(&mut SchedulingQueue, Instant); 2] = [&own, &any];
-    for happens in kinds {
+    for own in [true, false] {
         let (mut queue, framework) = (SchedulingQueue::default(), framework());
         let now = Instant::now();
+        let happens = |queue: &mut SchedulingQueue| match own {
+            true => queue.happened_to("default/p", &node_comes("1"), now),
+            false => queue.happened(&node_comes("1"), now),
+        };
         queue.set(info(pod("p").cpu("2")), &framework, now);
         let tried = queue.pop(now).unwrap();
         for _ in 0..IN_FLIGHT_EVENTS {
-            happens(&mut queue, now);
+            happens(&mut queue);
         }
         assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 0));
-        happens(&mut queue, now);
+        happens(&mut queue);
         assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 1));
         queue.put_back(&tried, by("NodeResourcesFit"), now);
         assert_eq!(queue.lengths().backoff, 1, "what was forgotten could have helped");
@@ -173,7 +172,7 @@ async fn whoever_has_a_node_kept_waits_for_pods_to_leave_that_node() {
     let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
     let leaves = |node: &str| Happening {
         event: ClusterEvent::new(EventResource::AssignedPod, Action::DELETE),
-        old: Some(EventObject::Pod(pod("victim").on(node).build())),
+        old: Some(EventObject::Pod(info(pod("victim").on(node)))),
         new: None,
     };
     queue.set(info(pod("p").cpu("2")), &framework, now);

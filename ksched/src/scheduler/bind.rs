@@ -155,7 +155,7 @@ impl Assumed {
             // The room it had taken may help others.
             let happening = Happening {
                 event: ClusterEvent::new(EventResource::AssignedPod, Action::DELETE),
-                old: Some(EventObject::Pod(Arc::clone(pod.pod()))),
+                old: Some(EventObject::Pod(Arc::clone(&pod))),
                 new: None,
             };
             state.queue.happened(&happening, Instant::now());

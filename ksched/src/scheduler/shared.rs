@@ -7,6 +7,7 @@ use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Context;
 use kcore::event::EventRecorder;
+use kcore::object::Object;
 use kcore::random::Random;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -75,9 +76,15 @@ impl Shared {
         self.telling.one_more()
     }
 
-    /// Reads a pod, and shares what it has in common with others.
-    pub(super) fn read(&self, pod: Arc<Pod>) -> Arc<PodInfo> {
-        Arc::new(self.templates.lock().read(pod))
+    /// Reads a pod, and shares what it has in common with others. One that has a node is not held
+    /// whole.
+    pub(super) fn read(&self, object: &Object, pod: &Arc<Pod>) -> Arc<PodInfo> {
+        let mut templates = self.templates.lock();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        Arc::new(match node.unwrap_or_default() {
+            "" => templates.read(Arc::clone(pod)),
+            _ => templates.read_placed(object, pod),
+        })
     }
 
     /// Whether a plugin has registered for events of a kind by name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use kcore::collections::HashMap;
-use kcore::object::controller_of;
+use kcore::object::{Object, controller_of};
 
 use super::pod::{HostPort, PodInfo, host_ports};
 use super::resources::resized;
@@ -19,13 +19,17 @@ pub const MAX_TEMPLATES: usize = 8_192;
 
 /// What the scheduler reads of a pod besides its name: the same for all pods of one shape, such
 /// as those of one ReplicaSet, and computed once for them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PodTemplate {
     id: u64,
+    /// None for those that have none; so it is with volumes, ports and affinities.
+    pub(super) labels: Option<Arc<BTreeMap<String, String>>>,
+    /// Those that are more than files which the node makes.
+    pub(super) volumes: Option<Arc<Vec<Volume>>>,
+    pub(super) priority: i32,
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
-    pub(super) ports: Vec<HostPort>,
-    /// None for the many that have none.
+    pub(super) ports: Option<Arc<Vec<HostPort>>>,
     pub(super) affinities: Option<Arc<Affinities>>,
     /// How many claims of volumes it mentions.
     pub(super) claims: i64,
@@ -33,12 +37,15 @@ pub struct PodTemplate {
 
 impl PodTemplate {
     pub(super) fn new(pod: &Pod, id: u64) -> Self {
-        let scoring = pod_scoring_requests(pod);
+        let (scoring, labels) = (pod_scoring_requests(pod), pod.metadata.labels.as_ref());
         Self {
             id,
+            labels: labels.filter(|labels| !labels.is_empty()).cloned().map(Arc::new),
+            volumes: Some(attached(pod)).filter(|all| !all.is_empty()).map(Arc::new),
+            priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
-            ports: host_ports(pod),
+            ports: Some(host_ports(pod)).filter(|all| !all.is_empty()).map(Arc::new),
             affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
             claims: claim_count(pod),
         }
@@ -51,6 +58,18 @@ impl PodTemplate {
     pub fn signature(&self) -> Option<u64> {
         (self.id != 0).then_some(self.id)
     }
+}
+
+fn attached(pod: &Pod) -> Vec<Volume> {
+    let volumes = pod.spec.iter().flat_map(volumes);
+    let made_by_the_node = |volume: &Volume| {
+        volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.empty_dir.is_some()
+            || volume.downward_api.is_some()
+            || volume.host_path.is_some()
+    };
+    volumes.filter(|volume| !made_by_the_node(volume)).cloned().collect()
 }
 
 fn claim_count(pod: &Pod) -> i64 {
@@ -83,6 +102,13 @@ impl Templates {
         PodInfo::with_template(pod, template)
     }
 
+    /// Reads a pod that has a node, and keeps of it what is read of such pods often: the rest is
+    /// read again from `object`, whose view the pod is.
+    pub fn read_placed(&mut self, object: &Object, pod: &Arc<Pod>) -> PodInfo {
+        let template = self.template(pod);
+        PodInfo::placed(object.clone(), pod, template)
+    }
+
     /// A pod like another one, under a uid of its own, that asks for other amounts: as simulations
     /// of very many different pods need it. They share the object, which says what the other one
     /// asks for.
@@ -94,9 +120,7 @@ impl Templates {
             filled(requests.memory, DEFAULT_MEMORY),
         );
         let of = pod.template();
-        let (ports, affinities) = (of.ports.clone(), of.affinities.clone());
-        let claims = of.claims;
-        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities, claims };
+        let template = PodTemplate { id: self.ids, requests, scoring, ..PodTemplate::clone(of) };
         pod.replica(uid).shaped(Arc::new(template))
     }
 

@@ -31,8 +31,7 @@ enum Started {
 
 impl Started {
     fn of(pod: &PodInfo) -> Self {
-        let status = pod.pod().status.as_ref();
-        status.and_then(|status| status.start_time.clone()).map_or(Self::NotYet, Self::At)
+        pod.started().cloned().map_or(Self::NotYet, Self::At)
     }
 }
 

@@ -25,21 +25,17 @@ impl EnqueueExtensions for InterPodAffinity {
 
 /// A pod that came, went or is labeled otherwise.
 fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
-    let read = |object: &Option<crate::framework::EventObject>| {
-        object.as_ref().and_then(|object| object.pod()).map(|pod| PodInfo::new(Arc::clone(pod)))
-    };
-    let (old, new) = (read(&what.old), read(&what.new));
+    let (old, new) = what.pods();
     let wants = pod.affinities();
     let means = |term: &AffinityTerm, other: &PodInfo| may_mean(term, other);
-    let meets = |terms: &[AffinityTerm], other: &Option<PodInfo>| {
-        other.as_ref().is_some_and(|other| terms.iter().any(|term| means(term, other)))
+    let meets = |terms: &[AffinityTerm], other: Option<&Arc<PodInfo>>| {
+        other.is_some_and(|other| terms.iter().any(|term| means(term, other)))
     };
     // A pod it wants to be near has come; or the last of them has gone, and it is the first.
-    let near = meets(&wants.required, &new) || meets(&wants.required, &old);
-    let far = meets(&wants.required_anti, &old);
-    let freed = old
-        .as_ref()
-        .is_some_and(|old| old.affinities().required_anti.iter().any(|term| means(term, pod)));
+    let near = meets(&wants.required, new) || meets(&wants.required, old);
+    let far = meets(&wants.required_anti, old);
+    let freed =
+        old.is_some_and(|old| old.affinities().required_anti.iter().any(|term| means(term, pod)));
     if near || far || freed { QueueingHint::Queue } else { QueueingHint::Skip }
 }
 

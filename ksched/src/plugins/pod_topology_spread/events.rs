@@ -32,15 +32,14 @@ fn own(pod: &PodInfo) -> Vec<Constraint> {
 /// Pods that are not counted change nothing. Default constraints depend on too much to tell.
 fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
     let constraints = own(pod);
-    let counted = |object: &Option<EventObject>| {
-        let other = object.as_ref().and_then(|object| object.pod());
+    let (old, new) = what.pods();
+    let counted = |other: Option<&Arc<PodInfo>>| {
         other.is_some_and(|other| {
-            let other = PodInfo::new(Arc::clone(other));
             other.namespace() == pod.namespace()
                 && constraints.iter().any(|own| own.selector.matches(other.labels()))
         })
     };
-    if constraints.is_empty() || counted(&what.old) || counted(&what.new) {
+    if constraints.is_empty() || counted(old) || counted(new) {
         QueueingHint::Queue
     } else {
         QueueingHint::Skip

@@ -30,8 +30,7 @@ pub(super) struct Claim {
 
 /// The claims that a pod mentions.
 pub(super) fn claims(pod: &PodInfo) -> Vec<Claim> {
-    let volumes = pod.spec().volumes.iter().flatten();
-    let claims = volumes.filter_map(|volume| {
+    let claims = pod.attached_volumes().iter().filter_map(|volume| {
         if let Some(claim) = &volume.persistent_volume_claim {
             return Some(Claim { name: claim.claim_name.clone(), ephemeral: false });
         }
