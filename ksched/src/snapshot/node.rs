@@ -222,7 +222,7 @@ impl NodeInfo {
         let (cpu, memory) = pod.scoring_requests();
         self.scoring.0 += sign * cpu;
         self.scoring.1 += sign * memory;
-        self.claims += sign * pod.template().claims;
+        self.claims += sign * i64::from(pod.template().claims);
     }
 }
 

@@ -10,7 +10,7 @@ use kcore::object::Object;
 
 use super::Affinities;
 use super::resources::Resources;
-use super::template::{NO_LABELS, PodTemplate};
+use super::template::{Details, NO_LABELS, PodTemplate};
 
 /// What a pod without a spec has.
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
@@ -139,6 +139,10 @@ impl PodInfo {
         &self.template
     }
 
+    fn details(&self) -> Option<&Details> {
+        self.template.details.as_deref()
+    }
+
     /// The pod. One that has a node may have to be decoded first, and its object stays in memory
     /// then: for what is asked of many pods there are the other methods.
     #[must_use]
@@ -220,7 +224,7 @@ impl PodInfo {
     /// Its labels.
     #[must_use]
     pub fn labels(&self) -> &BTreeMap<String, String> {
-        self.template.labels.as_deref().unwrap_or(&NO_LABELS)
+        self.details().map_or(&NO_LABELS, |details| &details.labels)
     }
 
     /// Whether it is being deleted.
@@ -246,7 +250,7 @@ impl PodInfo {
     #[must_use]
     pub fn affinities(&self) -> &Affinities {
         static NONE: Affinities = Affinities::new();
-        self.template.affinities.as_deref().unwrap_or(&NONE)
+        self.details().map_or(&NONE, |details| &details.affinities)
     }
 
     /// What it asks for.
@@ -266,13 +270,13 @@ impl PodInfo {
     /// <https://kubernetes.io/docs/concepts/storage/volumes/>
     #[must_use]
     pub fn attached_volumes(&self) -> &[Volume] {
-        self.template.volumes.as_ref().map_or(&[], |volumes| volumes.as_slice())
+        self.details().map_or(&[], |details| &details.volumes)
     }
 
     /// The ports it takes on its node.
     #[must_use]
     pub fn host_ports(&self) -> &[HostPort] {
-        self.template.ports.as_ref().map_or(&[], |ports| ports.as_slice())
+        self.details().map_or(&[], |details| &details.ports)
     }
 }
 

@@ -22,31 +22,50 @@ pub const MAX_TEMPLATES: usize = 8_192;
 #[derive(Debug, Clone)]
 pub struct PodTemplate {
     id: u64,
-    /// None for those that have none; so it is with volumes, ports and affinities.
-    pub(super) labels: Option<Arc<BTreeMap<String, String>>>,
-    /// Those that are more than files which the node makes.
-    pub(super) volumes: Option<Arc<Vec<Volume>>>,
+    /// None for pods that have none of it.
+    pub(super) details: Option<Arc<Details>>,
     pub(super) priority: i32,
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
-    pub(super) ports: Option<Arc<Vec<HostPort>>>,
-    pub(super) affinities: Option<Arc<Affinities>>,
     /// How many claims of volumes it mentions.
-    pub(super) claims: i64,
+    pub(super) claims: u32,
+}
+
+/// What many pods have nothing of.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) labels: BTreeMap<String, String>,
+    /// Those that are more than files which the node makes.
+    pub(super) volumes: Vec<Volume>,
+    pub(super) ports: Vec<HostPort>,
+    pub(super) affinities: Affinities,
+}
+
+impl Details {
+    fn of(pod: &Pod) -> Option<Arc<Self>> {
+        let this = Self {
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            volumes: attached(pod),
+            ports: host_ports(pod),
+            affinities: Affinities::of(pod),
+        };
+        let has_any = !this.labels.is_empty()
+            || !this.volumes.is_empty()
+            || !this.ports.is_empty()
+            || !this.affinities.is_empty();
+        has_any.then(|| Arc::new(this))
+    }
 }
 
 impl PodTemplate {
     pub(super) fn new(pod: &Pod, id: u64) -> Self {
-        let (scoring, labels) = (pod_scoring_requests(pod), pod.metadata.labels.as_ref());
+        let scoring = pod_scoring_requests(pod);
         Self {
             id,
-            labels: labels.filter(|labels| !labels.is_empty()).cloned().map(Arc::new),
-            volumes: Some(attached(pod)).filter(|all| !all.is_empty()).map(Arc::new),
+            details: Details::of(pod),
             priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
-            ports: Some(host_ports(pod)).filter(|all| !all.is_empty()).map(Arc::new),
-            affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
             claims: claim_count(pod),
         }
     }
@@ -72,10 +91,10 @@ fn attached(pod: &Pod) -> Vec<Volume> {
     volumes.filter(|volume| !made_by_the_node(volume)).cloned().collect()
 }
 
-fn claim_count(pod: &Pod) -> i64 {
+fn claim_count(pod: &Pod) -> u32 {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let claims = volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
-    i64::try_from(claims.count()).unwrap_or(i64::MAX)
+    u32::try_from(claims.count()).unwrap_or(u32::MAX)
 }
 
 /// One pod of a shape, and what is computed of it.
