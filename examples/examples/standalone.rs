@@ -23,7 +23,7 @@ use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Distribution;
 use knet::{ServiceRouter, UserspaceProgrammer};
-use knode::server::{Identity as ServingIdentity, Listener as NodeListener, Tls};
+use knode::server::{Listener as NodeListener, ServerTls};
 use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
 use kstore::JournalStore;
@@ -155,7 +155,6 @@ async fn run() -> anyhow::Result<()> {
 /// The kubelet's API, where kubectl's logs come from; the Node tells its port.
 async fn node_listener(ca: &ClusterCa, node: &str) -> anyhow::Result<NodeListener> {
     let serving = ca.node_server(node, &[], &[HERE], Clock::system().now())?;
-    let serving = ServingIdentity::new(serving.certificate_pem, serving.key_pem);
-    let tls = Tls::new(&serving, Some(ca.certificate_pem()))?;
+    let tls = ServerTls::new(&serving, Some(ca.certificate_pem()))?;
     Ok(NodeListener::bind(SocketAddr::new(HERE, 0), tls).await?)
 }
