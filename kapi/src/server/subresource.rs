@@ -14,6 +14,7 @@ use super::track::Track;
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::registry::{Row, Subresource, cast_mut};
+use crate::schema;
 
 impl Server {
     /// Posts to a subresource.
@@ -69,7 +70,10 @@ impl Server {
 }
 
 /// Decodes the body of a subresource that is a kind of its own.
-pub(super) fn decode<K: kcore::kind::Kind>(body: Body, kind: &str) -> Result<K> {
+pub(super) fn decode<K>(body: Body, kind: &str) -> Result<K>
+where
+    K: kcore::kind::Kind + schemars::JsonSchema,
+{
     let bad = |error: String| Status::bad_request(format!("{kind} cannot be decoded: {error}"));
     match body {
         Body::Typed(typed) => match typed.into_any().downcast::<K>() {
@@ -77,6 +81,7 @@ pub(super) fn decode<K: kcore::kind::Kind>(body: Body, kind: &str) -> Result<K> 
             Err(_) => Err(bad("it is of another kind".to_owned()).into()),
         },
         Body::Json(json) => {
+            schema::weigh_as::<K>(&json).map_err(Status::from)?;
             serde_json::from_slice(&json).map_err(|error| bad(error.to_string()).into())
         }
     }
