@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use kapi::auth::Identity;
+use kapi::auth::{Identity, ServiceAccountTokens};
 use kapi::nodes::AddressType;
-use kapi::serve::{ClusterCa, HttpsNodes, Listener, kubeconfig};
+use kapi::serve::{ClusterCa, HttpsNodes, Listener, ServiceAccountKey, kubeconfig};
 use kapi::{ApiServer, ServerOptions};
 use kcontrol::Controllers;
 use kcore::client::DynClient;
@@ -108,7 +108,10 @@ async fn run() -> anyhow::Result<()> {
     let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
     let runtime = process_runtime(&directory.join("runtime"), &arguments.pod_cidr)?;
 
+    let key = ServiceAccountKey::open(&directory.join("pki"))?;
+    let tokens = ServiceAccountTokens::new(ServiceAccountTokens::DEFAULT_ISSUER, key);
     let options = ServerOptions::default()
+        .service_account_tokens(tokens)
         .service_cidr(arguments.service_cidr.parse()?)
         .loopback_pod_cidr(arguments.pod_cidr.parse()?)
         .nodes(HttpsNodes::new(&ca, now)?)

@@ -1,5 +1,6 @@
 //! Serving the API over HTTPS: certificates, kubeconfigs, the listener.
 
+mod account_key;
 mod files;
 mod kubeconfig;
 mod listener;
@@ -8,6 +9,7 @@ mod pki;
 
 pub use kcore::tls::Certificate;
 
+pub use account_key::ServiceAccountKey;
 pub use kubeconfig::kubeconfig;
 pub use listener::{HttpsServer, Listener, MAX_CONNECTIONS, MAX_STREAMS};
 pub use nodes::HttpsNodes;

@@ -29,6 +29,7 @@ impl Server {
         match row.subresource(path.subresource) {
             Some(Subresource::Binding) => self.bind(user, row, path, body, options).await,
             Some(Subresource::Eviction) => self.evict(user, row, path, body).await,
+            Some(Subresource::Token) => self.issue_token(user, path, body, options).await,
             Some(_) => {
                 let resource = &row.resource;
                 Err(Status::method_not_allowed(&resource.group, &resource.plural, "create").into())
