@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use kapi::auth::Identity;
+use kapi::auth::{Identity, ServiceAccountTokens};
 use kapi::nodes::AddressType;
-use kapi::serve::{ClusterCa, HttpsNodes, Listener, kubeconfig};
+use kapi::serve::{ClusterCa, HttpsNodes, Listener, ServiceAccountKey, kubeconfig};
 use kapi::{ApiServer, ServerOptions};
 use kcontrol::Controllers;
 use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Distribution;
 use knet::{ServiceRouter, UserspaceProgrammer};
-use knode::server::{Identity as ServingIdentity, Listener as NodeListener, Tls};
+use knode::server::{Listener as NodeListener, ServerTls};
 use knode::{AgentOptions, NodeAgent};
 use ksched::Scheduler;
 use kstore::JournalStore;
@@ -108,7 +108,10 @@ async fn run() -> anyhow::Result<()> {
     let listener = Listener::bind(arguments.listen, &ca, &certificate).await?;
     let runtime = process_runtime(&directory.join("runtime"), &arguments.pod_cidr)?;
 
+    let key = ServiceAccountKey::open(&directory.join("pki"))?;
+    let tokens = ServiceAccountTokens::new(ServiceAccountTokens::DEFAULT_ISSUER, key);
     let options = ServerOptions::default()
+        .service_account_tokens(tokens)
         .service_cidr(arguments.service_cidr.parse()?)
         .loopback_pod_cidr(arguments.pod_cidr.parse()?)
         .nodes(HttpsNodes::new(&ca, now)?)
@@ -155,7 +158,6 @@ async fn run() -> anyhow::Result<()> {
 /// The kubelet's API, where kubectl's logs come from; the Node tells its port.
 async fn node_listener(ca: &ClusterCa, node: &str) -> anyhow::Result<NodeListener> {
     let serving = ca.node_server(node, &[], &[HERE], Clock::system().now())?;
-    let serving = ServingIdentity::new(serving.certificate_pem, serving.key_pem);
-    let tls = Tls::new(&serving, Some(ca.certificate_pem()))?;
+    let tls = ServerTls::new(&serving, Some(ca.certificate_pem()))?;
     Ok(NodeListener::bind(SocketAddr::new(HERE, 0), tls).await?)
 }

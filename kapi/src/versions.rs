@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 
 use k8s_openapi::api::{
-    admissionregistration, apps, autoscaling, batch, discovery, flowcontrol, networking,
+    admissionregistration, apps, authentication, autoscaling, batch, discovery, flowcontrol,
+    networking,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// A member that may be optional or required.
 pub(crate) trait Member {
@@ -70,6 +72,7 @@ required!(
     apps::v1::DeploymentSpec,
     apps::v1::ReplicaSetSpec,
     apps::v1::StatefulSetSpec,
+    authentication::v1::TokenRequestSpec,
     autoscaling::v1::HorizontalPodAutoscalerSpec,
     autoscaling::v2::HorizontalPodAutoscalerSpec,
     batch::v1::CronJobSpec,
@@ -79,6 +82,8 @@ required!(
     i32,
     networking::v1::IPAddressSpec,
     networking::v1::ParentReference,
+    Time,
+    Vec<String>,
     Vec<discovery::v1::Endpoint>,
 );
 

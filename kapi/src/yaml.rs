@@ -13,10 +13,11 @@ const STACK_BYTES: usize = 16 << 20;
 /// # Errors
 /// What is wrong with it, in words.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
-    if body.first() == Some(&b'{')
-        && let Ok(value) = serde_json::from_slice(body)
-    {
-        return Ok(value);
+    if body.first() == Some(&b'{') {
+        crate::schema::weigh_anything(body).map_err(|heavy| heavy.to_string())?;
+        if let Ok(value) = serde_json::from_slice(body) {
+            return Ok(value);
+        }
     }
     let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
     // On a stack of its own: a level of nesting takes tens of kilobytes where nothing is

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +41,10 @@ struct Agent {
     asked: mpsc::Receiver<(String, Line)>,
     /// Requests under way.
     open: watch::Receiver<usize>,
+    /// Connections so far.
+    connections: Arc<AtomicUsize>,
+    /// Ends all connections that are there.
+    hang_up: watch::Sender<usize>,
 }
 
 /// Counts requests under way by being there.
@@ -75,9 +80,15 @@ async fn agent(ca: &ClusterCa, certificate: &Certificate) -> Agent {
     let (ask, asked) = mpsc::channel(8);
     let (count, open) = watch::channel(0);
     let count = Arc::new(count);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    let (hang_up, hung_up) = watch::channel(0);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::SeqCst);
             let (acceptor, ask, count) = (acceptor.clone(), ask.clone(), Arc::clone(&count));
+            let mut hung_up = hung_up.clone();
+            hung_up.mark_unchanged();
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = service_fn(move |request: Request<Incoming>| {
@@ -98,11 +109,14 @@ async fn agent(ca: &ClusterCa, certificate: &Certificate) -> Agent {
                     }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
-                let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                kcore::select! {
+                    _ = http.serve_connection(TokioIo::new(stream), service) => {}
+                    _ = hung_up.changed() => {}
+                }
             });
         }
     });
-    Agent { port, asked, open }
+    Agent { port, asked, open, connections, hang_up }
 }
 
 /// A cluster of one node, whose agent listens on `port`, and one Pod on it.
@@ -175,6 +189,80 @@ async fn a_slow_reader_holds_the_node_up() {
         seen += 1;
     }
     assert_eq!(seen, sent, "nothing is lost");
+}
+
+impl Agent {
+    /// Reads the log of the Pod to its end, or leaves after the first line.
+    async fn serve_one(&mut self, pods: &Api<Pod>, whole: bool) {
+        let mut lines =
+            Box::pin(pods.log_stream("web", &LogParams::default()).await.unwrap().lines());
+        let (_, line) = self.asked.recv().await.unwrap();
+        line.send("one\n".to_owned()).await.unwrap();
+        assert_eq!(lines.try_next().await.unwrap().unwrap(), "one");
+        if whole {
+            drop(line);
+            assert_eq!(lines.try_next().await.unwrap(), None);
+        } else {
+            drop(lines);
+            let gone = self.open.wait_for(|open| *open == 0);
+            tokio::time::timeout(BOUND, gone).await.expect("the node hears of it").unwrap();
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_reply_was_read_is_used_again_and_no_other() {
+    let (ca, certificate) = authority();
+    let mut agent = agent(&ca, &certificate).await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster(&ca, agent.port).await);
+    for _ in 0..5 {
+        agent.serve_one(&pods, true).await;
+    }
+    assert_eq!(agent.connections(), 1);
+    // What is left of a reply that nobody read would be taken for the next one.
+    agent.serve_one(&pods, false).await;
+    agent.serve_one(&pods, true).await;
+    assert_eq!(agent.connections(), 2);
+    // Somebody who gives up before there is an answer takes the connection with him.
+    let params = LogParams::default();
+    let mut asking = Box::pin(pods.logs("web", &params));
+    let line = kcore::select! {
+        _ = &mut asking => panic!("there is no answer yet"),
+        asked = agent.asked.recv() => asked.unwrap().1,
+    };
+    drop(asking);
+    tokio::time::timeout(BOUND, line.closed()).await.expect("the node hears of it");
+    agent.serve_one(&pods, true).await;
+    assert_eq!(agent.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_needs_is_closed_after_a_while() {
+    let (ca, certificate) = authority();
+    let mut agent = agent(&ca, &certificate).await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster(&ca, agent.port).await);
+    agent.serve_one(&pods, true).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(91)).await;
+    tokio::time::resume();
+    agent.serve_one(&pods, true).await;
+    assert_eq!(agent.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_node_closed_is_replaced_unnoticed() {
+    let (ca, certificate) = authority();
+    let mut agent = agent(&ca, &certificate).await;
+    let client = cluster(&ca, agent.port).await;
+    let pods: Api<Pod> = Api::default_namespaced(client);
+    agent.serve_one(&pods, true).await;
+    agent.hang_up.send_modify(|times| *times += 1);
+    agent.serve_one(&pods, true).await;
+    assert_eq!(agent.connections(), 2);
 }
 
 async fn refusal(client: kube::Client, params: &LogParams) -> (u16, String) {

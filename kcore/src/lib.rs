@@ -39,11 +39,15 @@ pub mod queue;
 pub mod random;
 #[cfg(feature = "api")]
 pub mod selector;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "api")]
 pub mod status;
 pub mod stop;
 #[cfg(all(test, feature = "api"))]
 mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(feature = "api")]
 pub use error::Error;

@@ -139,14 +139,6 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// A certificate, a key or an authority that cannot be used. Keys are never quoted.
-    #[error("{what} cannot be used: {reason}")]
-    Certificate {
-        /// Which one.
-        what: &'static str,
-        /// Why not.
-        reason: String,
-    },
     /// The operating system refused.
     #[error("cannot {action} {}", .path.display())]
     Io {

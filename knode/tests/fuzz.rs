@@ -1,22 +1,14 @@
 //! X10: no bytes make a parser of this crate panic.
 
-use knode::fuzz::{TARGETS, hammer};
+use kcore::fuzz::{assert_listed, hammer_all};
+use knode::fuzz::TARGETS;
 
 #[test]
 fn no_bytes_make_a_parser_panic_x10() {
-    for target in TARGETS {
-        hammer(target, 20_000);
-    }
+    hammer_all(TARGETS);
 }
 
 #[test]
 fn each_body_is_a_target_of_the_fuzzer_x10() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
-    for target in TARGETS {
-        let file = folder.join(format!("{}.rs", target.name));
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let krate = target.name.split('_').next().unwrap_or_default();
-        let call = format!("{krate}::fuzz::run(\"{}\", data)", target.name);
-        assert!(text.contains(&call), "{}", file.display());
-    }
+    assert_listed(TARGETS, "knode");
 }

@@ -20,14 +20,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kcore::client::{Body, MockClient};
 use kcore::clock::Clock;
 use kcore::object::Object;
+use kcore::serve::MAX_HEADER_BYTES;
+use kcore::tls::ClientTls;
 use knode::server::auth::{Anonymous, Auth};
 use knode::server::{
-    Identity, KubeletService, Listener, LogSource, MAX_HEADER_BYTES, Metrics, NodeView, Tls,
+    Certificate, KubeletService, Listener, LogSource, Metrics, NodeView, ServerTls,
 };
 use knode::{Error, Result};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -99,7 +99,7 @@ impl Authority {
         Self { params, key, pem }
     }
 
-    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Identity {
+    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Certificate {
         let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -107,7 +107,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&key, &issuer).unwrap();
-        Identity::new(certificate.pem(), key.serialize_pem())
+        Certificate::new(certificate.pem(), key.serialize_pem())
     }
 }
 
@@ -143,7 +143,7 @@ struct World {
     authority: Authority,
     dir: tempfile::TempDir,
     gone: oneshot::Receiver<()>,
-    tls: Tls,
+    tls: ServerTls,
     _stop: oneshot::Sender<()>,
 }
 
@@ -153,7 +153,7 @@ async fn world() -> World {
     std::fs::write(dir.path().join("2.log"), line("one") + &line("two")).unwrap();
     let authority = Authority::new();
     let server = authority.issue("node", ExtendedKeyUsagePurpose::ServerAuth);
-    let tls = Tls::new(&server, Some(&authority.pem)).unwrap();
+    let tls = ServerTls::new(&server, Some(&authority.pem)).unwrap();
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls.clone()).await.unwrap();
     let address = listener.address();
     let (tell, gone) = oneshot::channel();
@@ -174,28 +174,16 @@ async fn world() -> World {
 impl World {
     async fn connect(
         &self,
-        identity: Option<&Identity>,
+        certificate: Option<&Certificate>,
     ) -> std::io::Result<http1::SendRequest<Empty<Bytes>>> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let pem = identity.certificate_pem.as_bytes();
-                let chain = vec![CertificateDer::from_pem_slice(pem).unwrap()];
-                let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
+        let mut tls = ClientTls::trusting(self.authority.pem.clone());
+        if let Some(certificate) = certificate {
+            tls = tls.certificate(certificate.clone());
+        }
+        let connector = tls.connector().unwrap();
         let stream = tokio::net::TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream).await?;
+        let connected = connector.connect("localhost", stream).await;
+        let stream = connected.map_err(std::io::Error::other)?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
@@ -349,7 +337,7 @@ async fn a_renewed_certificate_is_in_force_for_the_next_connection() {
     let renewed = other.issue("node", ExtendedKeyUsagePurpose::ServerAuth);
     world.tls.replace(&renewed, None).unwrap();
     assert!(world.connect(None).await.is_err(), "the old authority did not issue it");
-    let broken = Identity::new("nothing", renewed.key_pem.clone());
+    let broken = Certificate::new("nothing", renewed.key_pem.clone());
     let error = world.tls.replace(&broken, None).unwrap_err().to_string();
     assert_eq!(error, "the server's certificate cannot be used: no certificate in it");
     let old = world.authority.issue("node", ExtendedKeyUsagePurpose::ServerAuth);

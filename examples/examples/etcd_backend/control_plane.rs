@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use kapi::auth::Identity;
+use kapi::auth::{Identity, ServiceAccountTokens};
 use kapi::nodes::AddressType;
-use kapi::serve::{ClusterCa, HttpsNodes, Listener};
+use kapi::serve::{ClusterCa, HttpsNodes, Listener, ServiceAccountKey};
 use kapi::{ApiServer, ServerOptions};
 use kcontrol::Controllers;
 use kcore::client::DynClient;
@@ -44,7 +44,11 @@ pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     let certificate = ca.server("kube-apiserver", &names, &[address.ip(), front.ip()], now)?;
     let store = EtcdStore::connect(etcd_options(flags)?).await?;
     let listener = Listener::bind(address, &ca, &certificate).await?;
+    // All servers sign with one key: a token of one is one of the others.
+    let key = ServiceAccountKey::open(&directory.join("pki"))?;
+    let tokens = ServiceAccountTokens::new(ServiceAccountTokens::DEFAULT_ISSUER, key);
     let options = ServerOptions::default()
+        .service_account_tokens(tokens)
         .service_cidr(flags.service_cidr.parse()?)
         .loopback_pod_cidr(flags.pod_cidr.parse()?)
         .nodes(HttpsNodes::new(&ca, now)?)

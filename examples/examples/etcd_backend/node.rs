@@ -11,7 +11,7 @@ use kcore::client::{DynClient, KubeClient};
 use kcore::clock::Clock;
 use kcore::component::Distribution;
 use knet::{ServiceRouter, UserspaceProgrammer};
-use knode::server::{Identity as ServingIdentity, Listener as NodeListener, Tls};
+use knode::server::{Listener as NodeListener, ServerTls};
 use knode::{AgentOptions, NodeAgent};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kubrick_examples::program::{asked_to_stop, process_runtime};
@@ -33,8 +33,7 @@ pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     let proxy =
         client(&directory.join("proxy.kubeconfig"), &url, &ca, "kube-proxy", &proxy).await?;
     let serving = ca.node_server(NODE, &[], &[HERE], now)?;
-    let serving = ServingIdentity::new(serving.certificate_pem, serving.key_pem);
-    let tls = Tls::new(&serving, Some(ca.certificate_pem()))?;
+    let tls = ServerTls::new(&serving, Some(ca.certificate_pem()))?;
     let listener = NodeListener::bind(SocketAddr::new(HERE, 0), tls).await?;
     let runtime = process_runtime(&directory.join("runtime"), &flags.pod_cidr)?;
     let options = AgentOptions::default().name(NODE).data_dir(directory.join("node"));

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kapi::serve::{ClusterCa, kubeconfig};
+use kapi::serve::{ClusterCa, ServiceAccountKey, kubeconfig};
 use kcore::clock::Clock;
 use kcore::stop::StopToken;
 use kubrick_examples::program::asked_to_stop;
@@ -23,6 +23,7 @@ pub(crate) async fn run(flags: &Flags) -> anyhow::Result<()> {
     let (directory, now) = (&flags.data_dir, Clock::system().now());
     // Every server has its certificate from this authority, and finds it here.
     let ca = ClusterCa::open(&directory.join("pki"), now)?;
+    ServiceAccountKey::open(&directory.join("pki"))?;
     let admin = ca.client("kubernetes-admin", &["system:masters"], now)?;
     let path = directory.join("kubeconfig");
     let url = format!("https://{}", flags.front()?);

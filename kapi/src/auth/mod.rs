@@ -2,6 +2,7 @@
 
 mod identity;
 pub(crate) mod rbac;
+pub(crate) mod service_account;
 mod tokens;
 
 use std::fmt::Debug;
@@ -9,6 +10,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 pub use identity::Identity;
+pub use service_account::{ServiceAccountTokens, SignError, TokenSigner};
 pub use tokens::{ShortToken, StaticTokens};
 
 /// What a request wants to do, as authorizers judge it.

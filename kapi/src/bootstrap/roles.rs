@@ -104,7 +104,7 @@ fn people(write: bool, roles: bool) -> Vec<PolicyRule> {
             rules.push(rule(WRITE, group, &writable.join(",")));
         }
         rules.push(rule(READ_WRITE, "", "secrets"));
-        rules.push(rule("create", "", "pods/eviction"));
+        rules.push(rule("create", "", "pods/eviction,serviceaccounts/token"));
         rules.push(rule(READ_WRITE, "coordination.k8s.io", "leases"));
     }
     if roles {
@@ -132,6 +132,14 @@ fn everybody() -> Vec<ClusterRole> {
                 ),
                 rule("create", "authentication.k8s.io", "selfsubjectreviews"),
             ],
+        ),
+        cluster_role(
+            "system:service-account-issuer-discovery",
+            vec![paths(
+                "get",
+                "/.well-known/openid-configuration,/.well-known/openid-configuration/,\
+                 /openid/v1/jwks,/openid/v1/jwks/",
+            )],
         ),
         cluster_role("system:monitoring", vec![paths("get", "/metrics,/metrics/slis,/healthz/*")]),
     ]
@@ -179,7 +187,7 @@ fn components() -> Vec<ClusterRole> {
         rule("create,patch,update", "", "nodes,nodes/status"),
         rule("create,delete", "", "pods"),
         rule("patch,update", "", "pods/status"),
-        rule("create", "", "pods/eviction"),
+        rule("create", "", "pods/eviction,serviceaccounts/token"),
         rule(READ, "node.k8s.io", "runtimeclasses"),
         rule("create,get,list,watch", "certificates.k8s.io", "certificatesigningrequests"),
         rule(READ, "storage.k8s.io", "csidrivers,volumeattachments"),
@@ -237,6 +245,7 @@ pub(super) fn cluster_role_bindings() -> Vec<ClusterRoleBinding> {
             "system:public-info-viewer",
             vec![subject("Group", known), subject("Group", "system:unauthenticated")],
         ),
+        cluster_binding("system:service-account-issuer-discovery", group("system:serviceaccounts")),
         cluster_binding("system:monitoring", group("system:monitoring")),
         cluster_binding("system:kube-scheduler", user("system:kube-scheduler")),
         cluster_binding("system:kube-controller-manager", user("system:kube-controller-manager")),

@@ -8,7 +8,8 @@ use kcore::client::Patch;
 use kcore::status::{Reason, Status};
 
 use super::{BoxError, RequestBody};
-use crate::protobuf;
+use crate::protobuf::{self, ProtobufError};
+use crate::schema::TooHeavy;
 use crate::server::Result;
 
 /// Bytes a body may have (O1).
@@ -52,6 +53,7 @@ pub(super) fn object(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
         protobuf::MEDIA_TYPE => match protobuf::to_json(&body) {
             Ok(Some(json)) => Ok(json),
             Ok(None) => Err(unsupported(&["application/json", "application/yaml"]).into()),
+            Err(ProtobufError::TooHeavy { field }) => Err(Status::from(TooHeavy(field)).into()),
             Err(error) => Err(Status::bad_request(error.to_string()).into()),
         },
         _ => {

@@ -76,6 +76,7 @@ fn subresource(row: &Row, sub: Subresource) -> (Vec<&'static str>, String, Strin
         Subresource::Scale => (write, kind("Scale", "autoscaling", "v1")),
         Subresource::Binding => (vec!["create"], kind("Binding", "", "v1")),
         Subresource::Eviction => (vec!["create"], kind("Eviction", "policy", "v1")),
+        Subresource::Token => (vec!["create"], kind("TokenRequest", "authentication.k8s.io", "v1")),
         Subresource::Finalize => (vec!["update"], own),
         Subresource::Log => (vec!["get"], own),
     };

@@ -8,11 +8,15 @@ use kcore::status::Status;
 
 use super::ResponseBody;
 use super::respond::reply;
+use crate::auth::ServiceAccountTokens;
+use crate::auth::service_account::{CONFIGURATION_PATH, JWKS_PATH};
 use crate::openapi::Document;
 use crate::server::{Result, Server};
 
 /// For how long a client may keep what it asked for by its hash.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// For how long an issuer's keys may be kept.
+const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Builds the documents on a thread of its own if nobody has yet.
 pub(super) async fn prepare(server: &Arc<Server>) -> Result<()> {
@@ -53,6 +57,18 @@ pub(super) fn openapi(
         headers.insert(CACHE_CONTROL, IMMUTABLE);
     }
     Ok(response)
+}
+
+/// What those need to know who verify tokens elsewhere; nothing at any other path.
+pub(super) fn issuer(tokens: &ServiceAccountTokens, path: &str) -> Option<Response<ResponseBody>> {
+    let (kind, document) = match path {
+        CONFIGURATION_PATH => ("application/json", tokens.configuration()),
+        JWKS_PATH => ("application/jwk-set+json", tokens.jwks()),
+        _ => return None,
+    };
+    let mut response = reply(StatusCode::OK, kind, document.to_string());
+    response.headers_mut().insert(CACHE_CONTROL, KEYS_KEPT);
+    Some(response)
 }
 
 #[cfg(test)]

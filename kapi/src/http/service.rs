@@ -279,6 +279,11 @@ impl ApiService {
         let registry = &self.server.registry;
         let aggregated = wants_aggregated(&head.headers);
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if let Some(tokens) = &self.server.options.tokens
+            && let Some(response) = super::document::issuer(tokens, path)
+        {
+            return Ok(response);
+        }
         let value = match segments.as_slice() {
             ["version"] => health::version(),
             ["api" | "apis"] if aggregated => {

@@ -1,5 +1,6 @@
 //! The paths of a kind, and what each takes and gives.
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
@@ -104,10 +105,14 @@ fn subresource<'a>(row: &'a Row, sub: Subresource, name: &str) -> (Speech<'a>, &
         Subresource::Scale => (name_of::<Scale>(), gvk("autoscaling", "v1", "Scale")),
         Subresource::Binding => (name_of::<Binding>(), gvk("", "v1", "Binding")),
         Subresource::Eviction => (name_of::<Eviction>(), gvk("policy", "v1", "Eviction")),
+        Subresource::Token => {
+            let kind = gvk("authentication.k8s.io", "v1", "TokenRequest");
+            (name_of::<TokenRequest>(), kind)
+        }
         _ => own(),
     };
     let actions: &[Action] = match sub {
-        Subresource::Binding | Subresource::Eviction => &[Action::Create],
+        Subresource::Binding | Subresource::Eviction | Subresource::Token => &[Action::Create],
         Subresource::Finalize => &[Action::Replace],
         Subresource::Log => &[Action::ReadLog],
         _ => &[Action::Read, Action::Replace, Action::Patch],

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
@@ -48,6 +49,7 @@ impl Everything {
         let _ = generator.subschema_for::<Scale>();
         let _ = generator.subschema_for::<Binding>();
         let _ = generator.subschema_for::<Eviction>();
+        let _ = generator.subschema_for::<TokenRequest>();
         let mut schemas = BTreeMap::new();
         for (name, mut schema) in generator.take_definitions(false) {
             decorate(&name, &mut schema);
@@ -81,6 +83,8 @@ impl Everything {
         self.name_kind(&name_of::<Scale>(), &[gvk("autoscaling", "v1", "Scale")]);
         self.name_kind(&name_of::<Binding>(), &[gvk("", "v1", "Binding")]);
         self.name_kind(&name_of::<Eviction>(), &[gvk("policy", "v1", "Eviction")]);
+        let request = gvk("authentication.k8s.io", "v1", "TokenRequest");
+        self.name_kind(&name_of::<TokenRequest>(), &[request]);
     }
 
     fn name_kind(&mut self, schema: &str, kinds: &[Value]) {

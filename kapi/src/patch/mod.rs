@@ -13,7 +13,7 @@ use kcore::status::{Cause, Reason, Status};
 use serde_json::Value;
 
 use crate::registry::Row;
-use crate::schema::{FieldValidation, Problem, Tree, strict_error};
+use crate::schema::{self, FieldValidation, Problem, Tree, strict_error};
 
 /// Characters of a patch that an error shows.
 const MAX_SHOWN: usize = 1024;
@@ -90,8 +90,13 @@ pub(crate) fn refused(sent: &[u8], why: &str) -> Status {
 }
 
 fn parse(what: &str, bytes: &[u8]) -> Result<Value, PatchError> {
+    weigh(bytes)?;
     serde_json::from_slice(bytes)
         .map_err(|error| PatchError::Malformed(format!("error decoding {what}: {error}")))
+}
+
+fn weigh(bytes: &[u8]) -> Result<(), PatchError> {
+    schema::weigh_anything(bytes).map_err(|heavy| PatchError::TooLarge(heavy.to_string()))
 }
 
 fn print(value: &Value) -> Result<Vec<u8>, PatchError> {
@@ -101,6 +106,7 @@ fn print(value: &Value) -> Result<Vec<u8>, PatchError> {
 /// RFC 6902.
 pub(crate) fn json(current: &[u8], patch: &[u8]) -> Result<Vec<u8>, PatchError> {
     let mut value = parse("object", current)?;
+    weigh(patch)?;
     let patch: json_patch::Patch = serde_json::from_slice(patch)
         .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
     operations::apply(&mut value, patch)?;

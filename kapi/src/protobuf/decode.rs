@@ -8,19 +8,30 @@ use serde_json::{Map, Number, Value};
 use super::ProtobufError;
 use super::messages::{Field, MessageId, Messages, Type};
 use super::reader::{Content, Reader};
+use crate::schema::Budget;
 
-impl Messages {
+/// Decodes one body, within what one may take (O1).
+pub(super) struct Decoder {
+    messages: &'static Messages,
+    budget: Budget,
+}
+
+impl Decoder {
+    pub(super) fn new(messages: &'static Messages) -> Self {
+        Self { messages, budget: Budget::new() }
+    }
+
     /// Adds a message's fields to an object.
     pub(super) fn decode(
-        &self,
+        &mut self,
         message: MessageId,
         bytes: &[u8],
         into: &mut Map<String, Value>,
     ) -> Result<(), ProtobufError> {
-        let mut fields = Reader::new(bytes);
+        let (messages, mut fields) = (self.messages, Reader::new(bytes));
         while let Some((number, content)) = fields.field()? {
             // What a later version added is passed over, as upstream does.
-            let Some(field) = self.field(message, number) else { continue };
+            let Some(field) = messages.field(message, number) else { continue };
             self.add(field, content, into).map_err(|error| match field.name {
                 "" => error,
                 name => error.within(name),
@@ -30,12 +41,16 @@ impl Messages {
     }
 
     fn add(
-        &self,
+        &mut self,
         field: &Field,
         content: Content<'_>,
         into: &mut Map<String, Value>,
     ) -> Result<(), ProtobufError> {
         let name = field.name;
+        if !name.is_empty() && !into.contains_key(name) {
+            let left = self.budget.any_member(into.len()) && self.budget.text(name);
+            ProtobufError::hold(left)?;
+        }
         match &field.of {
             Type::Message(id) if name.is_empty() => {
                 return self.decode(*id, content.bytes()?, into);
@@ -49,6 +64,7 @@ impl Messages {
             Type::Map(of) => {
                 let member = into.entry(name).or_insert_with(|| Value::Object(Map::new()));
                 if let Value::Object(members) = member {
+                    ProtobufError::hold(self.budget.any_member(members.len()))?;
                     let (key, value) = self.entry(of, content.bytes()?)?;
                     members.insert(key, value);
                 }
@@ -65,7 +81,7 @@ impl Messages {
 
     /// Adds to a list what one field of it holds: an element, or numbers in a row.
     fn extend(
-        &self,
+        &mut self,
         list: &mut Vec<Value>,
         element: &Type,
         content: Content<'_>,
@@ -73,16 +89,18 @@ impl Messages {
         if let (Type::Int | Type::Bool, Content::Bytes(packed)) = (element, content) {
             let mut numbers = Reader::new(packed);
             while !numbers.is_empty() {
+                ProtobufError::hold(self.budget.any_element())?;
                 list.push(self.value(element, Content::Varint(numbers.varint()?))?);
             }
         } else {
+            ProtobufError::hold(self.budget.any_element())?;
             list.push(self.value(element, content)?);
         }
         Ok(())
     }
 
     /// A member of a map.
-    fn entry(&self, of: &Type, bytes: &[u8]) -> Result<(String, Value), ProtobufError> {
+    fn entry(&mut self, of: &Type, bytes: &[u8]) -> Result<(String, Value), ProtobufError> {
         let (mut key, mut value) = ("", None);
         let mut fields = Reader::new(bytes);
         while let Some((number, content)) = fields.field()? {
@@ -101,7 +119,7 @@ impl Messages {
         Ok((key.to_owned(), value.map_err(|error| error.within(key))?))
     }
 
-    fn value(&self, of: &Type, content: Content<'_>) -> Result<Value, ProtobufError> {
+    fn value(&mut self, of: &Type, content: Content<'_>) -> Result<Value, ProtobufError> {
         Ok(match of {
             Type::String => Value::from(content.text()?),
             Type::Bool => Value::from(content.unsigned()? != 0),
@@ -117,14 +135,14 @@ impl Messages {
             },
             Type::IntOrString => int_or_string(content.bytes()?)?,
             Type::Raw => match first(content.bytes()?)? {
-                Some(json) => serde_json::from_slice(json.bytes()?)
-                    .map_err(|_| ProtobufError::malformed("what it holds is not JSON"))?,
+                Some(json) => self.raw(json.bytes()?)?,
                 None => Value::Null,
             },
             Type::Items => {
                 let (mut list, mut fields) = (Vec::new(), Reader::new(content.bytes()?));
                 while let Some((number, content)) = fields.field()? {
                     if number == 1 {
+                        ProtobufError::hold(self.budget.any_element())?;
                         list.push(Value::from(content.text()?));
                     }
                 }
@@ -138,6 +156,14 @@ impl Messages {
             // Neither is an element or a member in any of the messages.
             Type::List(_) | Type::Map(_) => Value::Null,
         })
+    }
+
+    /// Embedded JSON, which is weighed by itself.
+    fn raw(&mut self, json: &[u8]) -> Result<Value, ProtobufError> {
+        let weight = self.budget.weigh(json);
+        weight.map_err(|heavy| ProtobufError::TooHeavy { field: heavy.0 })?;
+        serde_json::from_slice(json)
+            .map_err(|_| ProtobufError::malformed("what it holds is not JSON"))
     }
 }
 

@@ -9,8 +9,11 @@ mod reader;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use decode::Decoder;
 use messages::Messages;
 use reader::Reader;
+
+use crate::schema::TooHeavy;
 
 /// The media type of the envelope.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -26,6 +29,8 @@ pub(crate) enum ProtobufError {
     NoEnvelope,
     #[error("protobuf body cannot be decoded: {field}: {why}")]
     Malformed { field: String, why: &'static str },
+    #[error("{}", TooHeavy(.field.clone()))]
+    TooHeavy { field: String },
 }
 
 impl ProtobufError {
@@ -35,15 +40,20 @@ impl ProtobufError {
 
     /// The same, told of the field that holds what is wrong.
     fn within(self, name: &str) -> Self {
+        let outer = |field: String| match field.as_str() {
+            "" => name.to_owned(),
+            field => format!("{name}.{field}"),
+        };
         match self {
-            Self::Malformed { field, why } if field.is_empty() => {
-                Self::Malformed { field: name.to_owned(), why }
-            }
-            Self::Malformed { field, why } => {
-                Self::Malformed { field: format!("{name}.{field}"), why }
-            }
+            Self::Malformed { field, why } => Self::Malformed { field: outer(field), why },
+            Self::TooHeavy { field } => Self::TooHeavy { field: outer(field) },
             Self::NoEnvelope => Self::NoEnvelope,
         }
+    }
+
+    /// Goes on if something was left.
+    fn hold(left: bool) -> Result<(), Self> {
+        if left { Ok(()) } else { Err(Self::TooHeavy { field: String::new() }) }
     }
 }
 
@@ -94,7 +104,8 @@ pub(crate) fn to_json(body: &[u8]) -> Result<Option<Bytes>, ProtobufError> {
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), Value::from(api_version));
     object.insert("kind".to_owned(), Value::from(kind));
-    messages.decode(message, envelope.raw, &mut object).map_err(|error| error.within(kind))?;
+    let mut decoder = Decoder::new(messages);
+    decoder.decode(message, envelope.raw, &mut object).map_err(|error| error.within(kind))?;
     Ok(Some(Value::Object(object).to_string().into()))
 }
 

@@ -43,6 +43,10 @@ impl Registry {
         if options.pod_groups {
             rows.extend(table::group_rows());
         }
+        if options.tokens.is_some() {
+            let accounts = rows.iter_mut().filter(|row| row.resource.kind == "ServiceAccount");
+            accounts.for_each(|row| row.subresources.push(Subresource::Token));
+        }
         Self::of_rows(rows)
     }
 

@@ -42,6 +42,8 @@ pub(crate) enum Subresource {
     Approval,
     /// `log` of a Pod's container, read from its node.
     Log,
+    /// `token` of a ServiceAccount.
+    Token,
 }
 
 impl Subresource {
@@ -65,6 +67,7 @@ impl Subresource {
             Self::Resize => "resize",
             Self::Approval => "approval",
             Self::Log => "log",
+            Self::Token => "token",
         }
     }
 }

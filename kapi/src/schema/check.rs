@@ -232,7 +232,7 @@ impl<'a> Seed<'_, 'a> {
     }
 }
 
-fn push(path: &mut String, name: &str) {
+pub(super) fn push(path: &mut String, name: &str) {
     if !path.is_empty() {
         path.push('.');
     }
@@ -329,7 +329,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
 }
 
 /// A member's name, borrowed where it has no escapes.
-struct Key;
+pub(super) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
     type Value = Cow<'de, str>;

@@ -4,6 +4,7 @@ mod check;
 mod facts;
 mod lenient;
 mod tree;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(crate) use check::{Problem, check, duplicates};
 pub(crate) use facts::{Facts, of_type};
 pub(crate) use lenient::repair;
 pub(crate) use tree::{FREE, Field, Node, NodeId, Object, Tree};
+pub(crate) use weight::{Budget, TooHeavy, weigh, weigh_anything, weigh_as};
 
 use crate::registry::Row;
 

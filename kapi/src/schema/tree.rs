@@ -94,6 +94,7 @@ impl Object {
 pub(crate) struct Tree {
     nodes: Vec<Node>,
     root: NodeId,
+    sizes: OnceLock<Sizes>,
     /// What a new object is compared with, as `fields` computes it once.
     pub(crate) blank: OnceLock<Vec<u8>>,
 }
@@ -110,12 +111,12 @@ impl Tree {
             named: HashMap::default(),
         };
         let root = builder.named(&source.name());
-        Self { nodes: builder.nodes, root, blank: OnceLock::new() }
+        Self { nodes: builder.nodes, root, sizes: OnceLock::new(), blank: OnceLock::new() }
     }
 
     /// The schema that anything fits.
     pub(crate) fn of_anything() -> Self {
-        Self { nodes: vec![Node::Free], root: FREE, blank: OnceLock::new() }
+        Self { nodes: vec![Node::Free], root: FREE, sizes: OnceLock::new(), blank: OnceLock::new() }
     }
 
     pub(crate) fn root(&self) -> NodeId {
@@ -124,6 +125,25 @@ impl Tree {
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The bytes that a value of a node takes where it lies, about: what it points to apart.
+    pub(crate) fn size(&self, id: NodeId) -> usize {
+        self.sizes().of[id].unwrap_or(0)
+    }
+
+    /// Whether a node's type contains itself, so that a field of it lies elsewhere.
+    pub(crate) fn is_boxed(&self, id: NodeId) -> bool {
+        self.sizes().boxed[id]
+    }
+
+    fn sizes(&self) -> &Sizes {
+        self.sizes.get_or_init(|| Sizes::of(&self.nodes))
     }
 
     /// What Go calls the type of a node.
@@ -148,6 +168,52 @@ impl Tree {
             Node::IntOrString => "intstr.IntOrString".to_owned(),
             Node::Quantity => "resource.Quantity".to_owned(),
         }
+    }
+}
+
+/// How large the values of nodes are.
+#[derive(Debug)]
+struct Sizes {
+    of: Vec<Option<usize>>,
+    boxed: Vec<bool>,
+}
+
+impl Sizes {
+    fn of(nodes: &[Node]) -> Self {
+        let mut this = Self { of: vec![None; nodes.len()], boxed: vec![false; nodes.len()] };
+        let mut open = vec![false; nodes.len()];
+        for id in 0..nodes.len() {
+            this.find(nodes, id, &mut open);
+        }
+        this
+    }
+
+    /// Fields that may be missing take what their type takes, but for numbers and times.
+    fn find(&mut self, nodes: &[Node], id: NodeId, open: &mut [bool]) -> usize {
+        const POINTER: usize = size_of::<usize>();
+        if let Some(size) = self.of[id] {
+            return size;
+        }
+        if std::mem::replace(&mut open[id], true) {
+            self.boxed[id] = true;
+            return POINTER;
+        }
+        let size = match &nodes[id] {
+            Node::Free | Node::ObjectOr(_) => size_of::<Value>(),
+            Node::Object(object) => {
+                let fields = object.fields().map(|field| self.find(nodes, field.node, open));
+                // One word more for what is padded, or tells that nothing is there.
+                fields.sum::<usize>().next_multiple_of(POINTER) + POINTER
+            }
+            Node::Map(_) | Node::List(_) | Node::String | Node::Bytes => size_of::<String>(),
+            Node::Time | Node::IntOrString | Node::Quantity => size_of::<String>(),
+            Node::Boolean => 1,
+            Node::Int32 => size_of::<Option<i32>>(),
+            Node::Int64 | Node::Double => size_of::<Option<i64>>(),
+        };
+        open[id] = false;
+        self.of[id] = Some(size);
+        size
     }
 }
 

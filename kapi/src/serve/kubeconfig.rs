@@ -5,9 +5,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kcore::tls::Certificate;
 use serde_json::json;
 
-use super::pki::{Certificate, ClusterCa};
+use super::pki::ClusterCa;
 use super::{ServeError, files};
 
 /// Writes a kubeconfig with which `user` reaches the server at `url`, readable by its owner alone.

@@ -1,15 +1,19 @@
 //! Serving the API over HTTPS: certificates, kubeconfigs, the listener.
 
+mod account_key;
 mod files;
 mod kubeconfig;
 mod listener;
 mod nodes;
 mod pki;
 
+pub use kcore::tls::Certificate;
+
+pub use account_key::ServiceAccountKey;
 pub use kubeconfig::kubeconfig;
-pub use listener::{HttpsServer, Listener};
+pub use listener::{HttpsServer, Listener, MAX_CONNECTIONS, MAX_STREAMS};
 pub use nodes::HttpsNodes;
-pub use pki::{Certificate, ClusterCa};
+pub use pki::ClusterCa;
 
 /// Why a server cannot listen. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -41,4 +45,7 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
+    /// TLS cannot be had with what was given.
+    #[error(transparent)]
+    Tls(#[from] kcore::tls::Error),
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use kcore::tls::Certificate;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -18,21 +19,6 @@ use super::{ServeError, files};
 const CA_YEARS: i16 = 10;
 /// Years for which what it signs is valid. Certificates are signed anew at each start.
 const LEAF_YEARS: i16 = 1;
-
-/// A certificate with its key.
-#[derive(Clone)]
-pub struct Certificate {
-    /// The certificate, in PEM.
-    pub certificate_pem: String,
-    /// The private key, in PEM.
-    pub key_pem: String,
-}
-
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
-    }
-}
 
 /// The authority that every certificate of a cluster comes from.
 pub struct ClusterCa {
@@ -183,7 +169,7 @@ impl ClusterCa {
         params.use_authority_key_identifier_extension = true;
         let pair = KeyPair::generate().map_err(unusable)?;
         let certificate = params.signed_by(&pair, &self.issuer).map_err(unusable)?;
-        Ok(Certificate { certificate_pem: certificate.pem(), key_pem: pair.serialize_pem() })
+        Ok(Certificate::new(certificate.pem(), pair.serialize_pem()))
     }
 }
 

@@ -4,7 +4,7 @@ use kcore::status::Status;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Result, Server};
-use crate::auth::{Credentials, Identity};
+use crate::auth::{Credentials, Identity, ServiceAccountTokens};
 
 impl Server {
     /// Names the caller: by certificate, then by whatever the authenticators know, then as nobody.
@@ -12,12 +12,38 @@ impl Server {
     /// # Errors
     /// 401 if credentials were sent and nobody accepts them.
     pub(crate) async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Identity> {
+        let own = self.own_audiences();
+        self.authenticate_for(credentials, own).await.map(|(identity, _)| identity)
+    }
+
+    /// Whom a token has to be meant for that names nobody.
+    pub(super) fn own_audiences(&self) -> &[String] {
+        self.options.tokens.as_ref().map_or(&[], ServiceAccountTokens::own_audiences)
+    }
+
+    /// The same, for whoever else the caller's token is to be meant for; also which of those it is
+    /// meant for. What knows of no audiences is meant for this server.
+    pub(super) async fn authenticate_for(
+        &self,
+        credentials: &Credentials<'_>,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>)> {
         if let Some(identity) = credentials.certificate.and_then(by_certificate) {
-            return Ok(identity);
+            return Ok((identity, Vec::new()));
         }
+        if let (Some(tokens), Some(bearer)) = (&self.options.tokens, credentials.bearer)
+            && tokens.is_own(bearer)
+        {
+            return self.bearer(tokens, bearer, audiences).await.map_err(|why| {
+                tracing::debug!(why, "token refused");
+                Status::unauthorized().into()
+            });
+        }
+        let own = self.own_audiences();
+        let meant = || audiences.iter().filter(|one| own.contains(one)).cloned().collect();
         for authenticator in &self.options.authenticators {
             match authenticator.authenticate(credentials).await {
-                Ok(Some(identity)) => return Ok(identity),
+                Ok(Some(identity)) => return Ok((identity, meant())),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(%error, "request refused");
@@ -27,7 +53,7 @@ impl Server {
         }
         match credentials.bearer {
             Some(_) => Err(Status::unauthorized().into()),
-            None => Ok(Identity::anonymous()),
+            None => Ok((Identity::anonymous(), Vec::new())),
         }
     }
 }

@@ -52,6 +52,7 @@ impl Server {
             ))
             .into());
         }
+        schema::weigh(row.schema.tree(), json).map_err(Status::from)?;
         (row.codec.decode)(json).or_else(|error| decode_leniently(row, json, &error))
     }
 }
@@ -63,6 +64,7 @@ fn decode_leniently(row: &Row, json: &[u8], error: &serde_json::Error) -> Result
     if let Some(fatal) = problems.iter().find(|problem| !problem.is_strictness()) {
         return Err(unreadable(row, fatal).into());
     }
+    schema::weigh_anything(json).map_err(Status::from)?;
     let repaired = schema::repair(tree, json).ok_or_else(|| unreadable(row, error))?;
     (row.codec.decode)(&repaired).map_err(|error| unreadable(row, &error).into())
 }

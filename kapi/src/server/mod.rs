@@ -14,6 +14,7 @@ mod read;
 mod review;
 mod scale;
 mod subresource;
+mod token;
 mod track;
 mod update;
 mod watch;
@@ -38,6 +39,7 @@ pub(crate) use update::Written;
 
 use crate::admission::{AdmissionPlugin, AdmissionRequest, ClusterView, Operation};
 use crate::auth::rbac::Rbac;
+use crate::auth::service_account::Verified;
 use crate::auth::{Attributes, Decision, Identity};
 use crate::cache::{Cache, Feed, KindCache, Part};
 use crate::fields::Shapes;
@@ -59,6 +61,8 @@ pub(crate) struct Server {
     rbac: Option<Rbac>,
     /// Which fields new objects have, as their managers hold them.
     shapes: Shapes<Option<Box<RawValue>>>,
+    /// Tokens that need not be verified again.
+    verified: Verified,
     started: OnceCell<()>,
     feed: Mutex<Option<AbortHandle>>,
 }
@@ -85,6 +89,7 @@ impl Server {
             metrics: Metrics::default(),
             rbac,
             shapes: Shapes::default(),
+            verified: Verified::default(),
             started: OnceCell::new(),
             feed: Mutex::default(),
         }

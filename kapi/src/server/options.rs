@@ -7,7 +7,7 @@ use kcore::clock::Clock;
 use kcore::random::Random;
 
 use crate::admission::{AdmissionPlugin, stock};
-use crate::auth::{Authenticator, Authorizer};
+use crate::auth::{Authenticator, Authorizer, ServiceAccountTokens};
 use crate::loopback::LoopbackCidr;
 use crate::nodes::{AddressType, NodeConnector};
 use crate::service_cidr::ServiceCidr;
@@ -29,6 +29,7 @@ pub struct ServerOptions {
     pub(crate) node_addresses: Vec<AddressType>,
     pub(crate) loopback_pod_cidr: Option<LoopbackCidr>,
     pub(crate) pod_groups: bool,
+    pub(crate) tokens: Option<ServiceAccountTokens>,
 }
 
 impl Default for ServerOptions {
@@ -47,6 +48,7 @@ impl Default for ServerOptions {
             node_addresses: AddressType::PREFERRED.to_vec(),
             loopback_pod_cidr: None,
             pod_groups: false,
+            tokens: None,
         }
     }
 }
@@ -144,6 +146,14 @@ impl ServerOptions {
     #[must_use]
     pub fn pod_groups(mut self) -> Self {
         self.pod_groups = true;
+        self
+    }
+
+    /// Issues tokens of ServiceAccounts, and takes them. Without it there is no `token`
+    /// subresource.
+    #[must_use]
+    pub fn service_account_tokens(mut self, tokens: ServiceAccountTokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 

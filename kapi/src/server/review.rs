@@ -43,7 +43,12 @@ impl Server {
             "TokenReview" => {
                 let review = cast_mut::<TokenReview>(object);
                 let token = read(&review.spec.token).into_owned();
-                review.status = Some(self.review_token(&token).await);
+                if token.is_empty() {
+                    let missing = "token is required for TokenReview in authentication";
+                    return Err(Status::bad_request(missing).into());
+                }
+                let audiences = review.spec.audiences.clone().unwrap_or_default();
+                review.status = Some(self.review_token(&token, audiences).await);
                 finish::<TokenReview>(typed)
             }
             "SelfSubjectAccessReview" => {
@@ -84,12 +89,19 @@ impl Server {
         }
     }
 
-    async fn review_token(&self, token: &str) -> TokenReviewStatus {
+    /// Whose a token is, and for whom of `audiences` it is meant; of this server's if there are
+    /// none.
+    async fn review_token(&self, token: &str, audiences: Vec<String>) -> TokenReviewStatus {
         let credentials = Credentials { bearer: Some(token), certificate: None };
-        match self.authenticate(&credentials).await {
-            Ok(user) if !token.is_empty() => TokenReviewStatus {
+        let asked = match audiences.is_empty() {
+            true => self.own_audiences(),
+            false => &audiences,
+        };
+        match self.authenticate_for(&credentials, asked).await {
+            Ok((user, meant)) if !meant.is_empty() || asked.is_empty() => TokenReviewStatus {
                 authenticated: Some(true),
                 user: Some(user_info(&user)),
+                audiences: Some(meant).filter(|meant| !meant.is_empty()),
                 ..TokenReviewStatus::default()
             },
             _ => TokenReviewStatus {

@@ -14,6 +14,7 @@ use super::track::Track;
 use super::update::{Change, Update};
 use super::{Identity, Result, Server};
 use crate::registry::{Row, Subresource, cast_mut};
+use crate::schema;
 
 impl Server {
     /// Posts to a subresource.
@@ -28,6 +29,7 @@ impl Server {
         match row.subresource(path.subresource) {
             Some(Subresource::Binding) => self.bind(user, row, path, body, options).await,
             Some(Subresource::Eviction) => self.evict(user, row, path, body).await,
+            Some(Subresource::Token) => self.issue_token(user, path, body, options).await,
             Some(_) => {
                 let resource = &row.resource;
                 Err(Status::method_not_allowed(&resource.group, &resource.plural, "create").into())
@@ -69,7 +71,10 @@ impl Server {
 }
 
 /// Decodes the body of a subresource that is a kind of its own.
-pub(super) fn decode<K: kcore::kind::Kind>(body: Body, kind: &str) -> Result<K> {
+pub(super) fn decode<K>(body: Body, kind: &str) -> Result<K>
+where
+    K: kcore::kind::Kind + schemars::JsonSchema,
+{
     let bad = |error: String| Status::bad_request(format!("{kind} cannot be decoded: {error}"));
     match body {
         Body::Typed(typed) => match typed.into_any().downcast::<K>() {
@@ -77,6 +82,7 @@ pub(super) fn decode<K: kcore::kind::Kind>(body: Body, kind: &str) -> Result<K> 
             Err(_) => Err(bad("it is of another kind".to_owned()).into()),
         },
         Body::Json(json) => {
+            schema::weigh_as::<K>(&json).map_err(Status::from)?;
             serde_json::from_slice(&json).map_err(|error| bad(error.to_string()).into())
         }
     }

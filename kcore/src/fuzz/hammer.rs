@@ -1,9 +1,12 @@
 //! Many inputs for one body, from one seed: what runs where there is no fuzzer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use crate::random::Random;
 
+/// Inputs for each target.
+const ITERATIONS: u64 = 20_000;
 /// The longest input, in bytes.
 const MAX_INPUT: u64 = 2048;
 /// Pieces that parsers look for.
@@ -73,6 +76,40 @@ pub fn hammer(target: &Target, iterations: u64) {
         input.truncate(index(&random, MAX_INPUT) + 1);
         run(target, &input);
     }
+}
+
+/// Runs every target as [`hammer`] does.
+///
+/// # Panics
+/// If one does, naming the input.
+pub fn hammer_all(targets: &[Target]) {
+    for target in targets {
+        hammer(target, ITERATIONS);
+    }
+}
+
+/// Holds the targets of `krate` against the files of the fuzzer, which is a package of its own:
+/// each target has one that runs it, and each file that names the crate is a target's.
+///
+/// # Panics
+/// If one is missing, naming the file.
+pub fn assert_listed(targets: &[Target], krate: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
+    let file = |target: &Target| folder.join(format!("{}.rs", target.name));
+    for target in targets {
+        let text = std::fs::read_to_string(file(target)).unwrap_or_default();
+        let call = format!("{krate}::fuzz::run(\"{}\", data)", target.name);
+        assert!(text.contains(&call), "{} does not run its target", file(target).display());
+    }
+    let entries = std::fs::read_dir(&folder).map_or_else(|_| Vec::new(), Iterator::collect);
+    let paths = entries.into_iter().filter_map(|entry| Some(entry.ok()?.path()));
+    let prefix = format!("{krate}_");
+    let mut own = paths.filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with(&prefix)
+    });
+    let stray = own.find(|path| targets.iter().all(|target| file(target) != *path));
+    assert!(stray.is_none(), "{stray:?} is no target of {krate}");
 }
 
 /// Runs the target of that name.

@@ -4,7 +4,7 @@
 
 mod hammer;
 
-pub use hammer::{Target, hammer, run_of};
+pub use hammer::{Target, assert_listed, hammer, hammer_all, run_of};
 
 use crate::name::{GroupVersionKind, NamespacedName};
 use crate::object::Object;

@@ -16,7 +16,6 @@ mod logs;
 mod metrics;
 mod query;
 mod service;
-mod tls;
 
 use std::fmt::{self, Debug};
 use std::path::PathBuf;
@@ -26,11 +25,12 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::Pod;
 
-pub use listener::{Listener, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS};
+pub use kcore::tls::{Certificate, ServerTls};
+
+pub use listener::{Listener, MAX_CONNECTIONS, MAX_STREAMS};
 pub use logs::compute_log_container;
 pub use metrics::{Metrics, ProbeLabels};
 pub use service::{Body, KubeletService};
-pub use tls::{Identity, Tls};
 
 use crate::Result;
 

@@ -136,10 +136,9 @@ fn read_tls(field: &str, api: Option<ExtenderTlsConfig>) -> Result<ExtenderTls, 
     tls.ca = bytes("ca", &api.ca_data, &api.ca_file)?;
     let certificate = bytes("cert", &api.cert_data, &api.cert_file)?;
     let key = bytes("key", &api.key_data, &api.key_file)?;
-    tls.identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        _ => return Err(wrong(field, "a certificate and its key are needed, or none of both")),
-    };
-    Ok(tls)
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(tls.identity_pem(certificate, key)),
+        (None, None) => Ok(tls),
+        _ => Err(wrong(field, "a certificate and its key are needed, or none of both")),
+    }
 }

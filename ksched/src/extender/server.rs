@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use kcore::tls::Connector;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +28,7 @@ pub(super) struct Server {
     authority: String,
     host: String,
     port: u16,
-    tls: Option<super::tls::Dialer>,
+    tls: Option<Connector>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -60,7 +61,8 @@ impl Server {
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let url = url.trim_end_matches('/').to_owned();
-        let tls = if secure { Some(super::tls::Dialer::new(&url, &host, tls)?) } else { None };
+        let unusable = |why: String| CallError::Tls { url: url.clone(), why };
+        let tls = secure.then(|| tls.connector(&host)).transpose().map_err(unusable)?;
         Ok(Self {
             path: uri.path().trim_end_matches('/').to_owned(),
             authority: authority.to_string(),
@@ -149,7 +151,7 @@ impl Server {
         // Without it an answer is only slower.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            Some(tls) => shake_hands(tls.dial(stream).await?).await,
+            Some(tls) => shake_hands(tls.connect(&self.host, stream).await?).await,
             None => shake_hands(stream).await,
         }
     }
