@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) shard: Shard,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
+    /// A plugin has failed on a pod that was not tried yet.
+    pub(super) faulted: Notify,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl Shared {
             gathers,
             shard: Shard::default(),
             more,
+            faulted: Notify::new(),
         }
     }
 
