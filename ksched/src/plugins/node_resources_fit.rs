@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::shape::{Shape, ShapePoint, rounded_mean};
 use crate::framework::{
     Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
     EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, MAX_NODE_SCORE, Normalization,
@@ -29,8 +30,7 @@ pub struct NodeResourcesFit {
 enum Strategy {
     Least,
     Most,
-    /// Utilization in percent and its score, in the scale of [`MAX_NODE_SCORE`], ascending.
-    Shape(Vec<(i64, i64)>),
+    Shape(Shape),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -66,15 +66,8 @@ struct Ratio {
     shape: Vec<ShapePoint>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ShapePoint {
-    utilization: i64,
-    score: i64,
-}
-
-/// Scores in arguments go up to ten.
-const MAX_SHAPE_SCORE: i64 = 10;
+/// Where the shape of a ratio is among the arguments.
+const SHAPE: &str = "scoringStrategy.requestedToCapacityRatio.shape";
 
 impl NodeResourcesFit {
     /// The plugin with `NodeResourcesFitArgs`.
@@ -87,7 +80,10 @@ impl NodeResourcesFit {
         let strategy = match scoring.r#type.as_deref() {
             None | Some("LeastAllocated") => Strategy::Least,
             Some("MostAllocated") => Strategy::Most,
-            Some("RequestedToCapacityRatio") => shape(scoring.requested_to_capacity_ratio)?,
+            Some("RequestedToCapacityRatio") => {
+                let ratio = scoring.requested_to_capacity_ratio.unwrap_or_default();
+                Strategy::Shape(Shape::new(SHAPE, &ratio.shape)?)
+            }
             Some(other) => {
                 return Err(format!(
                     "scoringStrategy.type: Unsupported value: {other:?}: supported values: \
@@ -208,10 +204,7 @@ impl NodeResourcesFit {
             Strategy::Least if within => (capacity - requested) * MAX_NODE_SCORE / capacity,
             Strategy::Least => 0,
             Strategy::Most => requested.min(capacity) * MAX_NODE_SCORE / capacity,
-            Strategy::Shape(shape) => {
-                let used = if within { requested * 100 / capacity } else { 100 };
-                interpolate(shape, used)
-            }
+            Strategy::Shape(shape) => shape.rate(requested, capacity),
         }
     }
 
@@ -227,43 +220,10 @@ impl NodeResourcesFit {
         }
         match (&self.strategy, weights) {
             (_, 0) => 0,
-            (Strategy::Shape(_), weights) => (score + weights / 2) / weights,
+            (Strategy::Shape(_), weights) => rounded_mean(score, weights),
             _ => score / weights,
         }
     }
-}
-
-fn shape(ratio: Option<Ratio>) -> Result<Strategy, String> {
-    let points = ratio.unwrap_or_default().shape;
-    let field = "scoringStrategy.requestedToCapacityRatio.shape";
-    if points.is_empty() {
-        return Err(format!("{field}: Required value: at least one point must be specified"));
-    }
-    let mut shape: Vec<(i64, i64)> = Vec::new();
-    for point in points {
-        if !(0..=100).contains(&point.utilization) || !(0..=MAX_SHAPE_SCORE).contains(&point.score)
-        {
-            return Err(format!(
-                "{field}: utilization must be from 0 to 100 and score from 0 to {MAX_SHAPE_SCORE}"
-            ));
-        }
-        if shape.last().is_some_and(|(before, _)| *before >= point.utilization) {
-            return Err(format!("{field}: utilization values must be sorted in increasing order"));
-        }
-        shape.push((point.utilization, point.score * (MAX_NODE_SCORE / MAX_SHAPE_SCORE)));
-    }
-    Ok(Strategy::Shape(shape))
-}
-
-fn interpolate(shape: &[(i64, i64)], used: i64) -> i64 {
-    let Some(next) = shape.iter().position(|(at, _)| used <= *at) else {
-        return shape.last().map_or(0, |(_, score)| *score);
-    };
-    if next == 0 {
-        return shape[0].1;
-    }
-    let ((x0, y0), (x1, y1)) = (shape[next - 1], shape[next]);
-    y0 + (y1 - y0) * (used - x0) / (x1 - x0)
 }
 
 impl SchedulerPlugin for NodeResourcesFit {

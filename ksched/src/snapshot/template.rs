@@ -27,8 +27,8 @@ pub struct PodTemplate {
     pub(super) ports: Vec<HostPort>,
     /// None for the many that have none.
     pub(super) affinities: Option<Arc<Affinities>>,
-    /// How many claims of volumes it mentions.
-    pub(super) claims: i64,
+    /// How many volumes it has that may be attached to its node.
+    pub(super) volumes: i64,
 }
 
 impl PodTemplate {
@@ -40,7 +40,7 @@ impl PodTemplate {
             scoring: (scoring.milli_cpu, scoring.memory),
             ports: host_ports(pod),
             affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
-            claims: claim_count(pod),
+            volumes: volume_count(pod),
         }
     }
 
@@ -53,10 +53,19 @@ impl PodTemplate {
     }
 }
 
-fn claim_count(pod: &Pod) -> i64 {
+/// Volumes of claims, and those of drivers that CSI drivers have taken the place of.
+fn volume_count(pod: &Pod) -> i64 {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let claims = volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
-    i64::try_from(claims.count()).unwrap_or(i64::MAX)
+    let attached = volumes.filter(|volume| {
+        volume.persistent_volume_claim.is_some()
+            || volume.ephemeral.is_some()
+            || volume.aws_elastic_block_store.is_some()
+            || volume.gce_persistent_disk.is_some()
+            || volume.azure_disk.is_some()
+            || volume.cinder.is_some()
+            || volume.portworx_volume.is_some()
+    });
+    i64::try_from(attached.count()).unwrap_or(i64::MAX)
 }
 
 /// One pod of a shape, and what is computed of it.
@@ -95,8 +104,8 @@ impl Templates {
         );
         let of = pod.template();
         let (ports, affinities) = (of.ports.clone(), of.affinities.clone());
-        let claims = of.claims;
-        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities, claims };
+        let volumes = of.volumes;
+        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities, volumes };
         pod.replica(uid).shaped(Arc::new(template))
     }
 
