@@ -1,5 +1,6 @@
 //! Table tests of the stock plugins.
 
+mod topology;
 mod volume_limits;
 mod volume_places;
 mod volume_scores;
