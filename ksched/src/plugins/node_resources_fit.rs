@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::shape::{Shape, ShapePoint, rounded_mean};
+use super::volumes::hints::queue_if;
 use crate::framework::{
-    Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
-    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, MAX_NODE_SCORE, Normalization,
-    QueueingHint, SchedulerPlugin, ScorePlugin, Status,
+    Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventObject, EventRegistration,
+    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, Happening, MAX_NODE_SCORE,
+    Normalization, QueueingHint, SchedulerPlugin, ScorePlugin, Status,
 };
-use crate::snapshot::{Amounts, NodeGroup, NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{Amounts, NodeGroup, NodeInfo, PodInfo, Resources, Snapshot, pod_requests};
 
 /// Turns away nodes without room for the pod's requests, and ranks the others by how full they
 /// would be. <https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/>
@@ -119,7 +120,11 @@ impl NodeResourcesFit {
         })
     }
 
+    /// Only extended resources can be ignored.
     fn ignores(&self, name: &str) -> bool {
+        if !is_extended(name) {
+            return false;
+        }
         let group = name.split_once('/').map(|(group, _)| group);
         self.ignored.contains(name)
             || group.is_some_and(|group| self.ignored_groups.contains(group))
@@ -188,9 +193,9 @@ impl NodeResourcesFit {
             let requested = match name.as_str() {
                 "cpu" => used.scoring_milli_cpu + cpu,
                 "memory" => used.scoring_memory + memory,
-                // A resource the pod does not ask for says nothing of where it fits.
-                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
                 "ephemeral-storage" => used.ephemeral_storage + pod.requests().ephemeral_storage,
+                // One of the others that the pod does not ask for says nothing of where it fits.
+                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
                 _ => shape.requested().get(name) + pod.requests().get(name),
             };
             (requested, shape.allocatable().get(name), *weight)
@@ -328,23 +333,59 @@ impl ScorePlugin for NodeResourcesFit {
     }
 }
 
+/// Whether a resource is one that Kubernetes itself does not know.
+/// <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources>
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+}
+
+/// Whether there is more than before of anything that a pod asks for, or it is one of the pods.
+fn has_more(pod: &PodInfo, before: &Resources, after: &Resources) -> bool {
+    let asked = pod.requests();
+    let scalar = asked.scalar.iter().map(|(name, _)| &**name);
+    let mut all = ["cpu", "memory", "ephemeral-storage"].into_iter().chain(scalar);
+    after.pods > before.pods
+        || all.any(|name| asked.get(name) > 0 && after.get(name) > before.get(name))
+}
+
+/// A pod that shrinks helps if it gives back what the other one asks for; one that leaves may give
+/// back a place at least.
+fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    let read = |object: &Option<EventObject>| {
+        object.as_ref().and_then(|object| object.pod()).map(|pod| pod_requests(pod))
+    };
+    queue_if(match (read(&what.old), read(&what.new)) {
+        (Some(before), Some(after)) => has_more(pod, &after, &before),
+        _ => true,
+    })
+}
+
+impl NodeResourcesFit {
+    /// An empty node without room for the pod is no help; one with pods on it may be. It must have
+    /// more than before.
+    fn hint_of_node(&self, pod: &PodInfo, what: &Happening) -> QueueingHint {
+        let read = |object: &Option<EventObject>| {
+            let node = object.as_ref().and_then(|object| object.node());
+            node.map(|node| NodeInfo::new(Arc::clone(node)))
+        };
+        let Some(node) = read(&what.new) else { return QueueingHint::Queue };
+        let more = read(&what.old)
+            .is_none_or(|before| has_more(pod, before.allocatable(), node.allocatable()));
+        queue_if(more && self.missing(pod, &node).is_success())
+    }
+}
+
 impl EnqueueExtensions for NodeResourcesFit {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         let this = self.clone();
         let actions = Action::ADD | Action::UPDATE_NODE_ALLOCATABLE;
-        // An empty node without room for the pod is no help; one with pods on it may be.
-        let node = EventRegistration::new(EventResource::Node, actions).hint(move |pod, what| {
-            let node = what.new.as_ref().and_then(|object| object.node());
-            let fits = node.is_none_or(|node| {
-                this.missing(pod, &NodeInfo::new(Arc::clone(node))).is_success()
-            });
-            if fits { QueueingHint::Queue } else { QueueingHint::Skip }
-        });
+        let node = EventRegistration::new(EventResource::Node, actions)
+            .hint(move |pod, what| this.hint_of_node(pod, what));
         let pods = Action::DELETE | Action::UPDATE_POD_SCALE_DOWN;
         let own = Action::UPDATE_POD_SCALE_DOWN;
         vec![
             node,
-            EventRegistration::new(EventResource::AssignedPod, pods),
+            EventRegistration::new(EventResource::AssignedPod, pods).hint(hint_of_pod),
             EventRegistration::new(EventResource::UnscheduledPod, own),
         ]
     }
