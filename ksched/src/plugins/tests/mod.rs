@@ -1,5 +1,9 @@
 //! Table tests of the stock plugins.
 
+mod hints;
+mod nodes;
+mod preempting;
+mod resources;
 mod topology;
 mod volume_limits;
 mod volume_places;
