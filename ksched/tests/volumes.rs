@@ -31,7 +31,7 @@ fn claim(name: &str, volume: Option<&str>) -> Value {
 
 fn volume(name: &str, size: &str, on: &str) -> Value {
     let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [on]});
-    json!({"metadata": {"name": name, "labels": {}},
+    json!({"metadata": {"name": name, "labels": {}}, "status": {"phase": "Available"},
         "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": size}, "hostPath": {"path": "/data"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}}})
@@ -232,6 +232,8 @@ async fn a_volume_that_is_there_is_set_aside_for_the_claim() {
     classes.create(serde_json::from_value(fast).unwrap()).await.unwrap();
     let volumes: Api<PersistentVolume> = Api::all(Arc::clone(&world.admin));
     volumes.create(serde_json::from_value(volume("v", "1Gi", "b")).unwrap()).await.unwrap();
+    let available = json!({"status": {"phase": "Available"}}).to_string();
+    volumes.patch_status("v", Patch::Merge(available.into())).await.unwrap();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(Arc::clone(&world.admin), "default");
     claims.create(serde_json::from_value(claim("c", None)).unwrap()).await.unwrap();
     let _running = world.run(Scheduler::new(world.client()));

@@ -5,7 +5,9 @@ use std::ops::BitOr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 
 use crate::snapshot::PodInfo;
 
@@ -31,10 +33,12 @@ pub enum EventResource {
     StorageClass,
     /// A CSINode.
     CsiNode,
-    /// A CSIDriver; its events carry no objects.
+    /// A CSIDriver.
     CsiDriver,
-    /// A CSIStorageCapacity; its events carry no objects.
+    /// A CSIStorageCapacity.
     CsiStorageCapacity,
+    /// A VolumeAttachment.
+    VolumeAttachment,
     /// A PodGroup; its events carry no objects.
     PodGroup,
 }
@@ -134,6 +138,12 @@ pub enum EventObject {
     StorageClass(Arc<StorageClass>),
     /// A CSINode.
     CsiNode(Arc<CSINode>),
+    /// A CSIDriver.
+    CsiDriver(Arc<CSIDriver>),
+    /// A CSIStorageCapacity.
+    CsiStorageCapacity(Arc<CSIStorageCapacity>),
+    /// A VolumeAttachment.
+    VolumeAttachment(Arc<VolumeAttachment>),
 }
 
 impl EventObject {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 use kcore::informer::{Change, Informers, Registration};
 use kcore::kind::Kind;
 use kcore::object::Object;
@@ -133,19 +135,17 @@ pub(super) fn on_others(shared: &Arc<Shared>, informers: &Informers) -> Vec<Regi
         PersistentVolume => PersistentVolume,
         PersistentVolumeClaim => PersistentVolumeClaim,
         StorageClass => StorageClass,
-        CSINode => CsiNode
+        CSINode => CsiNode,
+        CSIDriver => CsiDriver,
+        CSIStorageCapacity => CsiStorageCapacity,
+        VolumeAttachment => VolumeAttachment
     );
-    macro_rules! hear {
-        ($($kind:ty => $resource:ident),*) => {$(
-            if shared.listens_to(EventResource::$resource) {
-                let handler = on_change(shared, EventResource::$resource);
-                registrations.push(informers.of::<$kind>().on_change(handler));
-            }
-        )*};
-    }
-    hear!(CSIDriver => CsiDriver, CSIStorageCapacity => CsiStorageCapacity);
     k8s_openapi::k8s_if_ge_1_37! {
-        hear!(k8s_openapi::api::scheduling::v1beta1::PodGroup => PodGroup);
+        if shared.listens_to(EventResource::PodGroup) {
+            type PodGroup = k8s_openapi::api::scheduling::v1beta1::PodGroup;
+            let handler = on_change(shared, EventResource::PodGroup);
+            registrations.push(informers.of::<PodGroup>().on_change(handler));
+        }
     }
     registrations
 }

@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod engine;
 pub mod explain;
 mod extended;
+mod faults;
 mod handlers;
 mod metrics;
 mod shard;
@@ -233,6 +234,8 @@ impl Component for Scheduler {
         tasks.spawn(async move { running.run(until).await });
         let (recorder, until) = (shared.recorder.clone(), stop.clone());
         tasks.spawn(async move { recorder.run(until).await });
+        let (faulty, until) = (Arc::clone(&shared), stop.clone());
+        tasks.spawn(async move { faults::tell(&faulty, &until).await });
         kcore::select! {
             () = stop.stopped() => return Ok(()),
             () = informers.wait_for_sync() => ctx.health().ready(),
@@ -308,7 +311,11 @@ impl Shared {
             let more = self.more.notified();
             let due = {
                 let mut state = self.state.lock();
-                if let Some(popped) = state.queue.pop(Instant::now()) {
+                let popped = state.queue.pop(Instant::now());
+                if state.queue.has_faults() {
+                    self.faulted.notify_one();
+                }
+                if let Some(popped) = popped {
                     return popped;
                 }
                 state.queue.next_due()

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) shard: Shard,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
+    /// A plugin has failed on a pod that was not tried yet.
+    pub(super) faulted: Notify,
 }
 
 #[derive(Default)]
@@ -72,6 +74,7 @@ impl Shared {
             gathers,
             shard: Shard::default(),
             more,
+            faulted: Notify::new(),
         }
     }
 

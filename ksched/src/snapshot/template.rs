@@ -27,8 +27,6 @@ pub struct PodTemplate {
     pub(super) priority: i32,
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
-    /// How many claims of volumes it mentions.
-    pub(super) claims: u32,
 }
 
 /// What many pods have nothing of.
@@ -66,7 +64,6 @@ impl PodTemplate {
             priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
-            claims: claim_count(pod),
         }
     }
 
@@ -89,12 +86,6 @@ fn attached(pod: &Pod) -> Vec<Volume> {
             || volume.host_path.is_some()
     };
     volumes.filter(|volume| !made_by_the_node(volume)).cloned().collect()
-}
-
-fn claim_count(pod: &Pod) -> u32 {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let claims = volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
-    u32::try_from(claims.count()).unwrap_or(u32::MAX)
 }
 
 /// One pod of a shape, and what is computed of it.

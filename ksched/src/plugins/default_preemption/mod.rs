@@ -190,7 +190,8 @@ impl PostFilterPlugin for DefaultPreemption {
                 let lesser = lesser.filter(|other| other.priority() < pod.priority());
                 let effect =
                     evict::effect((&self.handle, &self.telling), pod, node, victims, lesser);
-                PostFilterResult::nominate(node, Some(effect))
+                let victims = victims.to_vec();
+                PostFilterResult { victims, ..PostFilterResult::nominate(node, Some(effect)) }
             }
             None => {
                 let status = refusal(diagnosis.nodes, &table);
