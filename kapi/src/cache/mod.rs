@@ -99,8 +99,14 @@ impl Cache {
         self.ready.store(ready, Ordering::Release);
     }
 
-    /// An object's typed view is at hand: that of the oldest one is let go of.
-    fn remember(&self, object: Object) {
-        self.recent.lock().touch(object);
+    /// The typed views of these objects are at hand: those of the oldest ones are let go of.
+    fn remember(&self, touched: Vec<Object>) {
+        let oldest: Vec<Object> = {
+            let mut recent = self.recent.lock();
+            touched.into_iter().filter_map(|object| recent.touch(object)).collect()
+        };
+        for object in oldest {
+            object.drop_idle_view();
+        }
     }
 }

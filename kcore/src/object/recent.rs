@@ -21,14 +21,13 @@ impl RecentViews {
         Self { limit, objects: VecDeque::new() }
     }
 
-    /// The object was touched. The view of the one that was touched `limit` objects ago goes.
-    pub fn touch(&mut self, object: Object) {
+    /// The object was touched. Returns the one that was touched `limit` objects ago: its view can
+    /// [go](Object::drop_idle_view), outside of whatever lock this is behind, since that takes a
+    /// while.
+    #[must_use]
+    pub fn touch(&mut self, object: Object) -> Option<Object> {
         self.objects.push_back(object);
-        if self.objects.len() > self.limit
-            && let Some(oldest) = self.objects.pop_front()
-        {
-            oldest.drop_idle_view();
-        }
+        if self.objects.len() > self.limit { self.objects.pop_front() } else { None }
     }
 }
 
@@ -46,7 +45,9 @@ mod tests {
         let mut recent = RecentViews::new(2);
         for object in &objects {
             object.view::<ConfigMap>().unwrap();
-            recent.touch(object.clone());
+            if let Some(oldest) = recent.touch(object.clone()) {
+                oldest.drop_idle_view();
+            }
         }
         let at_hand = |object: &Object| object.0.view.load().is_some();
         assert_eq!(objects.iter().map(at_hand).collect::<Vec<_>>(), [true, false, true, true]);

@@ -86,15 +86,18 @@ impl Shared {
     /// Reads a pod, and shares what it has in common with others. One that has a node is not held
     /// whole.
     pub(super) fn read(&self, object: &Object, pod: &Arc<Pod>) -> Arc<PodInfo> {
-        let (templates, recent) = &mut *self.templates.lock();
+        let mut locked = self.templates.lock();
+        let (templates, recent) = &mut *locked;
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        Arc::new(match node.unwrap_or_default() {
-            "" => templates.read(Arc::clone(pod)),
-            _ => {
-                recent.touch(object.clone());
-                templates.read_placed(object, pod)
-            }
-        })
+        let (read, oldest) = match node.unwrap_or_default() {
+            "" => (templates.read(Arc::clone(pod)), None),
+            _ => (templates.read_placed(object, pod), recent.touch(object.clone())),
+        };
+        drop(locked);
+        if let Some(oldest) = oldest {
+            oldest.drop_idle_view();
+        }
+        Arc::new(read)
     }
 
     /// Whether a plugin has registered for events of a kind by name.
