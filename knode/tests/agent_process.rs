@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kapi::auth::Identity;
 use kapi::{ApiServer, ServerOptions};
 use kcore::client::{Api, DeleteOptions, DynClient, Patch};
@@ -174,5 +174,42 @@ async fn hooks_probes_volumes_and_messages_meet_a_process() {
     let done = json!({"metadata": {"finalizers": null}});
     node.pods().patch("web", patch(done)).await.unwrap();
     node.wait_gone("web").await;
+    runtime.shutdown(Duration::from_secs(1)).await.unwrap();
+}
+
+/// Whoever the container runs as: another user where the agent is root, who may choose, and the
+/// agent's own otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_containers_user_reads_its_secret_and_leaves_its_message_x8() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let node = Node::new("127.112.0.0/16");
+    let passable = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(node.path(), passable).unwrap();
+    let (_agent, runtime) = node.start();
+    let admin: DynClient = Arc::new(node.api.client(Identity::admin()));
+    let secrets: Api<Secret> = Api::namespaced(admin, "default");
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"p": "hush"}});
+    secrets.create(serde_json::from_value(secret).unwrap()).await.unwrap();
+    let own = rustix::process::geteuid();
+    let user = if own.is_root() { 65_534 } else { own.as_raw() };
+    let script = "id -u > $KUBRICK_ROOT/data/seen; cat $KUBRICK_ROOT/keys/p >> \
+                  $KUBRICK_ROOT/data/seen; cat $KUBRICK_ROOT/data/seen > \
+                  $KUBRICK_ROOT/dev/termination-log";
+    let mut main = shell(script);
+    main["volumeMounts"] = json!([
+        {"name": "keys", "mountPath": "/keys"}, {"name": "data", "mountPath": "/data"},
+    ]);
+    let group = if own.is_root() { json!(65_534) } else { Value::Null };
+    let spec = json!({
+        "containers": [main], "restartPolicy": "Never",
+        "securityContext": {"runAsUser": user, "runAsGroup": group},
+        "volumes": [
+            {"name": "keys", "secret": {"secretName": "s"}}, {"name": "data", "emptyDir": {}}],
+    });
+    node.create("web", spec).await;
+    let ended = |status: &Value| !main_container(status)["state"]["terminated"].is_null();
+    let status = node.wait("web", ended).await;
+    let ended = &main_container(&status)["state"]["terminated"];
+    assert_eq!(ended["message"], format!("{user}\nhush"), "{ended}");
     runtime.shutdown(Duration::from_secs(1)).await.unwrap();
 }

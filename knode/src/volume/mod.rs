@@ -7,9 +7,10 @@
 //! <https://kubernetes.io/docs/concepts/storage/volumes/>
 //!
 //! Nothing is mounted, as that takes rights a node may not have: an `emptyDir` of medium `Memory`
-//! and a Secret are plain directories. A directory that holds a Secret is readable by its owner
-//! alone, and by the pod's `fsGroup` if it has one (X8); the files have the mode the pod asks for.
+//! and a Secret are plain directories. The files have the mode the pod asks for, and the pod's own
+//! directory keeps out whoever is neither the node nor a user of the pod's containers (X8).
 
+mod gate;
 mod host_path;
 mod mounts;
 mod payload;
@@ -21,12 +22,11 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use gate::compute_users;
 pub use host_path::HostPathType;
 pub use mounts::{PlannedMount, compute_mounts};
 pub use payload::{FileProjection, MAX_FILE_NAME_BYTES, MAX_PATH_BYTES, Payload};
-pub use plan::{
-    Access, Content, DEFAULT_FILE_MODE, Medium, Privacy, VolumePlan, plan_volume, plan_volumes,
-};
+pub use plan::{Access, Content, DEFAULT_FILE_MODE, Medium, VolumePlan, plan_volume, plan_volumes};
 pub use sub_path::{MAX_RESOLVE_ATTEMPTS, open_sub_path};
 pub use volumes::{ContainerMounts, SubPaths, Volumes};
 pub use writer::{MAX_NAME_ATTEMPTS, write_payload};

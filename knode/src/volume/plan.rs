@@ -78,36 +78,24 @@ pub enum Medium {
     Memory,
 }
 
-/// Who may look into a volume of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who may look into a volume of files, beside those whom the modes of its files let.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Whether a Secret may be in it.
-    pub privacy: Privacy,
     /// The pod's `fsGroup`, which its files belong to and which can read them.
     /// <https://kubernetes.io/docs/tasks/configure-pod-container/security-context/>
     pub group: Option<u32>,
 }
 
 impl Access {
-    /// The mode of its directories.
+    /// The mode of its directories. Strangers are kept out of the pod's directory above.
     #[must_use]
     pub fn directory_mode(self) -> u32 {
-        let mode = match self.privacy {
-            Privacy::Shared => 0o755,
-            Privacy::Private => 0o700,
-        };
-        mode | self.group.map_or(0, |_| GROUP_DIRECTORY_MODE)
+        DIRECTORY_MODE | self.group.map_or(0, |_| GROUP_DIRECTORY_MODE)
     }
 }
 
-/// Who may look into a volume, besides its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Privacy {
-    /// Whoever the files' modes let.
-    Shared,
-    /// The owner alone: a Secret may be in it.
-    Private,
-}
+/// What everybody may do with a directory of the API's, as upstream has it.
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// What a pod's group may do with a directory; what is made in it belongs to the group too.
 const GROUP_DIRECTORY_MODE: u32 = 0o2550;
@@ -171,7 +159,7 @@ pub fn plan_volume(
         let items = downward.items.as_deref().unwrap_or_default();
         let field = format!("{field}.downwardAPI");
         add_downward_api(&mut payload, items, mode, (pod, facts), &field)?;
-        planner.files("kubernetes.io~downward-api", payload, Privacy::Shared)
+        planner.files("kubernetes.io~downward-api", payload)
     } else if let Some(projected) = &volume.projected {
         planner.projected(projected, &format!("{field}.projected"))?
     } else if let Some(host) = &volume.host_path {
@@ -231,11 +219,11 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn files(&self, plugin: &'static str, mut payload: Payload, privacy: Privacy) -> Content {
+    fn files(&self, plugin: &'static str, mut payload: Payload) -> Content {
         if self.group.is_some() {
             payload.allow(GROUP_FILE_MODE);
         }
-        let access = Access { privacy, group: self.group };
+        let access = Access { group: self.group };
         Content::Files { plugin, payload, access }
     }
 
@@ -250,7 +238,7 @@ impl Planner<'_> {
             };
             add_config_map(&mut payload, map, shape)?;
         }
-        Ok(self.files("kubernetes.io~configmap", payload, Privacy::Shared))
+        Ok(self.files("kubernetes.io~configmap", payload))
     }
 
     fn secret(&self, source: &SecretVolumeSource, field: &str) -> Result<Content> {
@@ -265,7 +253,7 @@ impl Planner<'_> {
             };
             add_secret(&mut payload, secret, shape)?;
         }
-        Ok(self.files("kubernetes.io~secret", payload, Privacy::Private))
+        Ok(self.files("kubernetes.io~secret", payload))
     }
 
     fn projected(&self, volume: &ProjectedVolumeSource, field: &str) -> Result<Content> {
@@ -275,9 +263,7 @@ impl Planner<'_> {
             let field = format!("{field}.sources[{index}]");
             self.projection(&mut payload, source, mode, &field)?;
         }
-        let secret = volume.sources.iter().flatten().any(|source| source.secret.is_some());
-        let privacy = if secret { Privacy::Private } else { Privacy::Shared };
-        Ok(self.files("kubernetes.io~projected", payload, privacy))
+        Ok(self.files("kubernetes.io~projected", payload))
     }
 
     fn projection(

@@ -37,15 +37,12 @@ fn plan(volume: Value) -> Result<Content> {
 }
 
 /// The files as `path=content(mode)`.
-fn check_files(volume: Value, expect: &str, is_private: bool) {
-    let Content::Files { payload, access, .. } = plan(volume.clone()).unwrap() else {
-        panic!("{volume}")
-    };
+fn check_files(volume: Value, expect: &str) {
+    let Content::Files { payload, .. } = plan(volume.clone()).unwrap() else { panic!("{volume}") };
     let files = payload.files().iter().map(|(path, file)| {
         format!("{path}={}({:o})", String::from_utf8_lossy(&file.data), file.mode)
     });
     assert_eq!(files.collect::<Vec<_>>().join(" "), expect, "{volume}");
-    assert_eq!(access.privacy == Privacy::Private, is_private, "{volume}");
 }
 
 fn refuse(volume: Value, expect: &str) {
@@ -59,13 +56,12 @@ fn config_maps_become_files() {
         source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({"configMap": source})
     };
-    check_files(map(json!({})), "a=1(644) b=2(644) bin=\u{fffd}(644)", false);
+    check_files(map(json!({})), "a=1(644) b=2(644) bin=\u{fffd}(644)");
     check_files(
         map(json!({"defaultMode": 0o400, "items": [
             {"key": "a", "path": "d/x"}, {"key": "bin", "path": "y", "mode": 0o600},
         ]})),
         "d/x=1(400) y=\u{fffd}(600)",
-        false,
     );
     let nope = json!({"items": [{"key": "nope", "path": "x"}]});
     refuse(
@@ -75,8 +71,8 @@ fn config_maps_become_files() {
     );
     let mut optional = nope;
     optional["optional"] = json!(true);
-    check_files(map(optional), "", false);
-    check_files(map(json!({"name": "gone", "optional": true})), "", false);
+    check_files(map(optional), "");
+    check_files(map(json!({"name": "gone", "optional": true})), "");
     refuse(map(json!({"name": "gone"})), "configmap \"gone\" not found");
     refuse(
         map(json!({"items": [{"key": "a", "path": "../x"}]})),
@@ -86,8 +82,8 @@ fn config_maps_become_files() {
 
 #[test]
 fn secrets_become_private_files() {
-    check_files(json!({"secret": {"secretName": "s", "defaultMode": 0o400}}), "p=pw(400)", true);
-    check_files(json!({"secret": {"secretName": "gone", "optional": true}}), "", true);
+    check_files(json!({"secret": {"secretName": "s", "defaultMode": 0o400}}), "p=pw(400)");
+    check_files(json!({"secret": {"secretName": "gone", "optional": true}}), "");
     refuse(json!({"secret": {"secretName": "gone"}}), "secret \"gone\" not found");
     refuse(json!({"secret": {"secretName": "slow", "optional": true}}), "not now");
     refuse(
@@ -105,7 +101,7 @@ fn fields_of_the_pod_become_files() {
         {"path": "memory", "resourceFieldRef": {"containerName": "c", "resource": "limits.memory"}},
     ]);
     let expect = "cpu=2000(440) labels=app=\"web\"(644) memory=1024(644)";
-    check_files(json!({"downwardAPI": {"items": items}}), expect, false);
+    check_files(json!({"downwardAPI": {"items": items}}), expect);
     let field = |path: &str| {
         let item = json!({"path": "x", "fieldRef": {"fieldPath": path}});
         json!({"downwardAPI": {"items": [item]}})
@@ -134,10 +130,9 @@ fn projected_sources_are_laid_over_each_other() {
             {"secret": {"name": "gone", "optional": true}},
         ])),
         "name=p(440) x=2(400)",
-        true,
     );
-    check_files(projected(json!([{"secret": {"name": "s"}}])), "p=pw(440)", true);
-    check_files(projected(json!([])), "", false);
+    check_files(projected(json!([{"secret": {"name": "s"}}])), "p=pw(440)");
+    check_files(projected(json!([])), "");
     refuse(projected(json!([{"configMap": {"name": "gone"}}])), "configmap \"gone\" not found");
     refuse(
         projected(json!([{"configMap": {"name": "cm"}}, {"serviceAccountToken": {"path": "t"}}])),

@@ -1,5 +1,6 @@
 //! Makes volumes ready on the host, keeps them current, and takes them away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -12,6 +13,7 @@ use kcore::clock::Clock;
 use kcore::collections::{HashMap, HashSet};
 use parking_lot::Mutex;
 
+use super::gate::{POD_DIRECTORY_MODE, compute_users, guard};
 use super::sub_path::{descriptor_path, open_sub_path, real_path};
 use super::writer::{make_visible_dir, write_payload};
 use super::{Content, PlannedMount, PodVolumes, VolumePlan, compute_mounts, plan_volumes};
@@ -22,6 +24,9 @@ use crate::{Error, Result};
 
 /// What an `emptyDir` lets everybody do, as upstream has it.
 const EMPTY_DIR_MODE: u32 = 0o777;
+/// The directories of all pods, and within a pod's own, which keeps strangers out.
+const PODS_DIRECTORY_MODE: u32 = 0o750;
+const PLUGIN_DIRECTORY_MODE: u32 = 0o755;
 /// What is made in a directory belongs to the directory's group.
 const SET_GROUP_ID: u32 = 0o2000;
 
@@ -96,9 +101,23 @@ impl Volumes {
     ) -> Result<PodVolumes> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         check_name("metadata.uid", &uid)?;
-        let plans = plan_volumes(pod, sources, facts);
+        let (plans, users) = (plan_volumes(pod, sources, facts), compute_users(pod));
         let volumes = self.clone();
-        self.locked(uid.clone(), move || volumes.apply(&uid, plans)).await
+        let work = move || {
+            volumes.make_pod_dir(&uid, &users)?;
+            volumes.apply(&uid, plans)
+        };
+        self.locked(pod.metadata.uid.clone().unwrap_or_default(), work).await
+    }
+
+    /// Makes the directory of a pod, for the node and the users of its containers.
+    fn make_pod_dir(&self, uid: &str, users: &BTreeSet<u32>) -> Result<()> {
+        fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
+        // The pods' directory is the node's alone to list, as upstream has it.
+        make_visible_dir(&self.root.join("pods"), PODS_DIRECTORY_MODE, None)?;
+        let dir = self.pod_dir(uid);
+        make_visible_dir(&dir, POD_DIRECTORY_MODE, None)?;
+        guard(&dir, users)
     }
 
     fn apply(&self, uid: &str, plans: Vec<(String, Result<VolumePlan>)>) -> Result<PodVolumes> {
@@ -126,12 +145,10 @@ impl Volumes {
             }
             content => content.plugin().unwrap_or_default(),
         };
-        // The pods' directory is the node's alone to list, as upstream has it.
-        fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
-        let mut dir = self.root.clone();
-        for (part, mode) in [("pods", 0o750), (uid, 0o750), ("volumes", 0o750), (plugin, 0o755)] {
+        let mut dir = self.pod_dir(uid);
+        for part in ["volumes", plugin] {
             dir.push(part);
-            make_visible_dir(&dir, mode, None)?;
+            make_visible_dir(&dir, PLUGIN_DIRECTORY_MODE, None)?;
         }
         dir.push(&plan.name);
         match &plan.content {

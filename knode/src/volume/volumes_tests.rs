@@ -69,8 +69,9 @@ async fn volumes_are_laid_out_as_the_kubelet_does() {
     assert_eq!(fs::read_to_string(file("config", "k")).unwrap(), "1");
     assert_eq!(fs::read_to_string(file("keys", "p")).unwrap(), "pw");
     assert_eq!(mode(&file("scratch", "")), 0o777);
-    // X8: a Secret's directory is its owner's, its file has the mode that was asked for.
-    assert_eq!((mode(&file("keys", "")), mode(&file("keys", "p"))), (0o700, 0o600));
+    assert_eq!((mode(&file("keys", "")), mode(&file("keys", "p"))), (0o755, 0o600));
+    // X8: what is above it keeps others out.
+    assert_eq!(mode(&node.dir.path().join("root/pods/u1")), 0o700);
 }
 
 #[tokio::test]
@@ -101,7 +102,7 @@ async fn a_pods_group_owns_its_volumes_and_reads_its_secrets() {
     let ready = node.volumes.set_up(&pod, &sources("1"), &facts).await.unwrap();
     for (volume, file, expect) in [
         ("scratch", "", 0o2777),
-        ("keys", "", 0o2750),
+        ("keys", "", 0o2755),
         ("keys", "p", 0o640),
         ("config", "", 0o2755),
         ("config", "k", 0o644),

@@ -3,9 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
-use crate::volume::Privacy;
 
-const SHARED: Access = Access { privacy: Privacy::Shared, group: None };
+const SHARED: Access = Access { group: None };
 
 fn payload(files: &[(&str, &str, u32)]) -> Payload {
     let mut payload = Payload::default();
@@ -128,16 +127,4 @@ fn what_is_in_the_way_of_a_name_is_replaced() {
     assert!(write(&dir, &[("a", "1", 0o644)]));
     assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "1");
     assert!(dir.join("foreign").exists());
-}
-
-#[test]
-fn directories_of_secrets_are_their_owners_alone_x8() {
-    let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("v");
-    let now = Timestamp::UNIX_EPOCH;
-    let private = Access { privacy: Privacy::Private, group: None };
-    write_payload(&dir, &payload(&[("d/a", "1", 0o644)]), private, now).unwrap();
-    for path in [dir.clone(), dir.join("..data"), dir.join("d")] {
-        assert_eq!(mode(&path), 0o700, "{}", path.display());
-    }
 }
