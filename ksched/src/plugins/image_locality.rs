@@ -17,8 +17,8 @@ const MIN_BYTES: i64 = 23 * 1024 * 1024;
 /// What an image counts at most, in bytes.
 const MAX_BYTES: i64 = 1000 * 1024 * 1024;
 
-/// Prefers nodes that have the images of the pod's containers and volumes; an image that is on few nodes
-/// counts less, so that pods do not heap up where one happened to be pulled first.
+/// Prefers nodes that have the images of the pod's containers and volumes; an image that is on few
+/// nodes counts less, so that pods do not heap up where one happened to be pulled first.
 /// <https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins>
 #[derive(Debug, Default)]
 pub struct ImageLocality {

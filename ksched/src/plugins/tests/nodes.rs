@@ -131,7 +131,14 @@ fn affinity_that_a_profile_adds_is_asked_first_and_checked() {
         json!({"addedAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
             {"nodeSelectorTerms": [term]}}})
     };
-    let label = |operator: &str, values: Value| json!({"matchExpressions": [{"key": "pool", "operator": operator, "values": values}]});
+    let wanted = |key: &str, operator: &str, values: Value| {
+        let wanted = json!({"key": key, "operator": operator, "values": values});
+        vec![wanted]
+    };
+    let label = |operator: &str, values: Value| {
+        let wanted = wanted("pool", operator, values);
+        json!({"matchExpressions": wanted})
+    };
     let profile = Profile::default().args("NodeAffinity", added(label("In", json!(["batch"]))));
     let cluster = Cluster::new([node("a").label("pool", "web")]).profile(profile);
     let expected = "0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node \
@@ -139,7 +146,10 @@ fn affinity_that_a_profile_adds_is_asked_first_and_checked() {
     let picky = pod("p").node_selector("pool", "none");
     assert_eq!(super::place_in(&cluster, picky), Err(expected.to_owned()));
     let path = "addedAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]";
-    let name = |operator: &str, values: Value| json!({"matchFields": [{"key": "metadata.name", "operator": operator, "values": values}]});
+    let name = |operator: &str, values: Value| {
+        let wanted = wanted("metadata.name", operator, values);
+        json!({"matchFields": wanted})
+    };
     for (args, at, expected) in [
         (label("In", json!([])), "matchExpressions", "values set can't be empty"),
         (label("Exists", json!(["a"])), "matchExpressions", "values set must be empty"),
