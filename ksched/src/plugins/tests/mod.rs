@@ -8,6 +8,7 @@ mod topology;
 mod volume_limits;
 mod volume_places;
 mod volume_scores;
+mod volume_sharing;
 
 use serde_json::{Value, json};
 

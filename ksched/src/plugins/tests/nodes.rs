@@ -131,9 +131,13 @@ fn affinity_that_a_profile_adds_is_asked_first_and_checked() {
         json!({"addedAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
             {"nodeSelectorTerms": [term]}}})
     };
+    let wanted = |key: &str, operator: &str, values: Value| {
+        let wanted = json!({"key": key, "operator": operator, "values": values});
+        vec![wanted]
+    };
     let label = |operator: &str, values: Value| {
-        let expression = json!({"key": "pool", "operator": operator, "values": values});
-        json!({"matchExpressions": [expression]})
+        let wanted = wanted("pool", operator, values);
+        json!({"matchExpressions": wanted})
     };
     let profile = Profile::default().args("NodeAffinity", added(label("In", json!(["batch"]))));
     let cluster = Cluster::new([node("a").label("pool", "web")]).profile(profile);
@@ -143,8 +147,8 @@ fn affinity_that_a_profile_adds_is_asked_first_and_checked() {
     assert_eq!(super::place_in(&cluster, picky), Err(expected.to_owned()));
     let path = "addedAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]";
     let name = |operator: &str, values: Value| {
-        let field = json!({"key": "metadata.name", "operator": operator, "values": values});
-        json!({"matchFields": [field]})
+        let wanted = wanted("metadata.name", operator, values);
+        json!({"matchFields": wanted})
     };
     for (args, at, expected) in [
         (label("In", json!([])), "matchExpressions", "values set can't be empty"),
