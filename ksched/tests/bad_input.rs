@@ -6,7 +6,7 @@ mod common;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{self, AtomicBool};
+use std::sync::atomic::{self, AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -239,6 +239,7 @@ async fn a_panic_at_any_point_is_named_and_the_pod_comes_again() {
     let panicked = "panicked: it was asked to";
     let range = "it should in the range of [0, 100] after normalizing";
     for (name, what) in [
+        ("pre-enqueue", panicked.to_owned()),
         ("pre-filter", panicked.to_owned()),
         ("filter", panicked.to_owned()),
         ("pre-score", panicked.to_owned()),
@@ -317,6 +318,44 @@ async fn panics_that_nobody_waits_for_change_nothing() {
     world.node(node("c").cpu("9")).await;
     for name in ["unreserve", "hint", "pre-enqueue"] {
         world.bound(name).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_always_panics_is_asked_ever_less_often() {
+    let world = World::new();
+    world.node(node("a").cpu("8")).await;
+    let calls: Arc<AtomicUsize> = Arc::default();
+    let counter = Arc::clone(&calls);
+    let gate = plugin_fn("Gate", move |_, _| Ok(Gate { calls: Arc::clone(&counter) }));
+    let _running = world.run(Scheduler::new(world.client()).plugin(gate));
+    world.pod(pod("p")).await;
+    let (reason, message) = world.told("p").await;
+    let expected =
+        "profile \"default-scheduler\": plugin \"Gate\": pod \"default/p\": panicked: no";
+    assert_eq!((reason.as_str(), message.as_str()), ("SchedulerError", expected));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // After 0, 1, 3, 7, 15, 25, 35, 45 and 55 seconds; what is written of it is no reason to ask.
+    let calls = calls.load(atomic::Ordering::Relaxed);
+    assert!((8..=10).contains(&calls), "{calls}");
+}
+
+/// Keeps pods out by a panic.
+#[derive(Debug)]
+struct Gate {
+    calls: Arc<AtomicUsize>,
+}
+
+impl SchedulerPlugin for Gate {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.pre_enqueue(self);
+    }
+}
+
+impl PreEnqueuePlugin for Gate {
+    fn pre_enqueue(&self, _: &PodInfo) -> Status {
+        self.calls.fetch_add(1, atomic::Ordering::Relaxed);
+        panic!("no");
     }
 }
 

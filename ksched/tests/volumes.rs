@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use kcore::client::{Api, Patch};
 use ksched::Scheduler;
+use ksched::framework::Profile;
 use ksched::testing::{Cluster, PodBuilder, node, pod};
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ fn claim(name: &str, volume: Option<&str>) -> Value {
 
 fn volume(name: &str, size: &str, on: &str) -> Value {
     let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [on]});
-    json!({"metadata": {"name": name, "labels": {}},
+    json!({"metadata": {"name": name, "labels": {}}, "status": {"phase": "Available"},
         "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": size}, "hostPath": {"path": "/data"},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}}})
@@ -232,6 +233,8 @@ async fn a_volume_that_is_there_is_set_aside_for_the_claim() {
     classes.create(serde_json::from_value(fast).unwrap()).await.unwrap();
     let volumes: Api<PersistentVolume> = Api::all(Arc::clone(&world.admin));
     volumes.create(serde_json::from_value(volume("v", "1Gi", "b")).unwrap()).await.unwrap();
+    let available = json!({"status": {"phase": "Available"}}).to_string();
+    volumes.patch_status("v", Patch::Merge(available.into())).await.unwrap();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(Arc::clone(&world.admin), "default");
     claims.create(serde_json::from_value(claim("c", None)).unwrap()).await.unwrap();
     let _running = world.run(Scheduler::new(world.client()));
@@ -244,4 +247,48 @@ async fn a_volume_that_is_there_is_set_aside_for_the_claim() {
         "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}});
     claims.patch("c", Patch::Merge(bound.to_string().into())).await.unwrap();
     assert_eq!(world.bound("p").await, "b");
+}
+
+/// A world with one node, a class whose volumes are made by nobody, and a claim.
+async fn with_delayed_claim() -> (World, Api<PersistentVolumeClaim>) {
+    let world = World::new();
+    world.node(node("a").cpu("4")).await;
+    let classes: Api<StorageClass> = Api::all(Arc::clone(&world.admin));
+    let fast = class("WaitForFirstConsumer", "example.com/disk");
+    classes.create(serde_json::from_value(fast).unwrap()).await.unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(Arc::clone(&world.admin), "default");
+    claims.create(serde_json::from_value(claim("c", None)).unwrap()).await.unwrap();
+    (world, claims)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_waits_for_its_volumes_only_so_long() {
+    let (world, _claims) = with_delayed_claim().await;
+    let seconds = json!({"bindTimeoutSeconds": 5});
+    let profile = Profile::default().args("VolumeBinding", seconds);
+    let _running = world.run(Scheduler::new(world.client()).profile(profile));
+    world.pod(with_claim("p", "c")).await;
+    let (reason, message) = world.told("p").await;
+    assert_eq!(reason, "SchedulerError");
+    assert!(message.contains("binding volumes: context deadline exceeded"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_looks_for_another_node_when_its_volume_cannot_be_made() {
+    let (world, claims) = with_delayed_claim().await;
+    let _running = world.run(Scheduler::new(world.client()));
+    world.pod(with_claim("p", "c")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // What a provisioner does that has no room there.
+    let taken_back = json!({"metadata": {"annotations": {
+        "volume.kubernetes.io/selected-node": null}}});
+    claims.patch("c", Patch::Merge(taken_back.to_string().into())).await.unwrap();
+    let (reason, message) = world.told("p").await;
+    assert_eq!(reason, "SchedulerError");
+    assert!(message.contains("provisioning failed for PVC \"c\""), "{message}");
+    // It is tried again, and the node is written again.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let again = claims.get("c").await.unwrap();
+    let annotations = again.metadata.annotations.clone().unwrap();
+    assert_eq!(annotations["volume.kubernetes.io/selected-node"], "a");
 }

@@ -215,14 +215,22 @@ impl KindCache {
         Encoded::from_stored(bytes.clone(), fields)
     }
 
-    /// Applies a new state of an object. Rings that have something to seal go into `dirty`.
-    pub(crate) fn put(&self, key: &str, object: Object, dirty: &mut Vec<Arc<Ring>>) {
+    /// Applies a new state of an object, and returns the one before. Rings that have something to
+    /// seal go into `dirty`.
+    pub(crate) fn put(
+        &self,
+        key: &str,
+        object: Object,
+        dirty: &mut Vec<Arc<Ring>>,
+    ) -> Option<Object> {
         let mut state = self.state.write();
         let revision = object.resource_version();
         let previous = state.insert(key, object.clone(), self.indexed);
         self.changes.fetch_add(1, Ordering::AcqRel);
         state.revision = state.revision.max(revision);
-        self.publish(key, &Change { revision, object, previous, deleted: false }, dirty);
+        let change = Change { revision, object, previous, deleted: false };
+        self.publish(key, &change, dirty);
+        change.previous
     }
 
     /// Applies a deletion at `revision`.

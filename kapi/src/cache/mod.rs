@@ -11,12 +11,11 @@ mod ring;
 mod waiters;
 mod watch;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kcore::collections::HashMap;
-use kcore::object::Object;
+use kcore::object::{Object, RecentViews};
 use parking_lot::Mutex;
 
 pub(crate) use feed::Feed;
@@ -43,7 +42,7 @@ pub(crate) struct Cache {
     applied: Arc<Applied>,
     pump: Pump,
     ready: AtomicBool,
-    recent: Mutex<VecDeque<Object>>,
+    recent: Mutex<RecentViews>,
 }
 
 impl Cache {
@@ -56,7 +55,7 @@ impl Cache {
             applied: Arc::default(),
             pump: Pump::default(),
             ready: AtomicBool::new(false),
-            recent: Mutex::default(),
+            recent: Mutex::new(RecentViews::new(RECENT_VIEWS)),
         };
         for row in registry.rows() {
             if row.verbs == Verbs::All && row.stored_as.is_none() {
@@ -100,14 +99,14 @@ impl Cache {
         self.ready.store(ready, Ordering::Release);
     }
 
-    /// Remembers an object whose typed view is at hand, and lets go of the oldest one's.
-    fn remember(&self, object: Object) {
-        let mut recent = self.recent.lock();
-        recent.push_back(object);
-        if recent.len() > RECENT_VIEWS
-            && let Some(oldest) = recent.pop_front()
-        {
-            oldest.drop_idle_view();
+    /// The typed views of these objects are at hand: those of the oldest ones are let go of.
+    fn remember(&self, touched: Vec<Object>) {
+        let oldest: Vec<Object> = {
+            let mut recent = self.recent.lock();
+            touched.into_iter().filter_map(|object| recent.touch(object)).collect()
+        };
+        for object in oldest {
+            object.drop_idle_view();
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::task::AtomicWaker;
+use kcore::object::Object;
 use kstore::{Event, EventKind, WatchBatch, WatchStream};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -37,11 +38,20 @@ struct Inner {
     /// None while the cache is filled.
     stream: Option<WatchStream>,
     ended: Option<kstore::Error>,
-    /// Rings with changes that are not sealed yet.
-    dirty: Vec<Arc<Ring>>,
+    after: Aftermath,
     flushed: Instant,
     /// Whether the feed's task knows that there is something to flush.
     armed: bool,
+}
+
+/// What is left to do once changes are applied.
+#[derive(Debug, Default)]
+struct Aftermath {
+    /// Rings with changes that are not sealed yet.
+    dirty: Vec<Arc<Ring>>,
+    /// States that came or were superseded. Their typed views are looked after once the lock is
+    /// let go.
+    touched: Vec<Object>,
 }
 
 /// What the feed's task has to do.
@@ -99,7 +109,7 @@ impl Default for Pump {
         let inner = Inner {
             stream: None,
             ended: None,
-            dirty: Vec::new(),
+            after: Aftermath::default(),
             flushed: Instant::now(),
             armed: false,
         };
@@ -122,15 +132,17 @@ impl Cache {
         .await
     }
 
-    /// Applies what has come. Returns whether all of it was.
-    fn work(&self) -> bool {
-        let mut inner = self.pump.inner.lock();
-        let inner = &mut *inner;
-        let drained = inner.drain(self, &self.pump.bell);
-        if !drained || inner.ended.is_some() || (!inner.armed && !inner.dirty.is_empty()) {
-            self.pump.bell.feed.wake();
-        }
-        drained
+    /// Applies what has come.
+    fn work(&self) {
+        let touched = {
+            let mut inner = self.pump.inner.lock();
+            let drained = inner.drain(self, &self.pump.bell);
+            if !drained || inner.ended.is_some() || inner.wants_a_flush() {
+                self.pump.bell.feed.wake();
+            }
+            std::mem::take(&mut inner.after.touched)
+        };
+        self.remember(touched);
     }
 
     /// Starts to apply what a watch brings.
@@ -147,10 +159,12 @@ impl Cache {
             if !inner.drain(self, &self.pump.bell) {
                 cx.waker().wake_by_ref();
             }
+            let touched = std::mem::take(&mut inner.after.touched);
+            parking_lot::MutexGuard::unlocked(&mut inner, || self.remember(touched));
             if let Some(error) = inner.ended.take() {
                 return Poll::Ready(Step::Ended(error));
             }
-            if !inner.armed && !inner.dirty.is_empty() {
+            if inner.wants_a_flush() {
                 inner.armed = true;
                 return Poll::Ready(Step::FlushAt(inner.flushed + GATHER));
             }
@@ -169,7 +183,7 @@ impl Cache {
     /// Changes the cache apart from the watch; watchers are told at once.
     pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Arc<Ring>>)) {
         let mut inner = self.pump.inner.lock();
-        change(&mut inner.dirty);
+        change(&mut inner.after.dirty);
         inner.flush();
     }
 
@@ -180,11 +194,11 @@ impl Cache {
         inner.flush_due();
     }
 
-    fn apply_batch(&self, batch: WatchBatch, dirty: &mut Vec<Arc<Ring>>) {
+    fn apply_batch(&self, batch: WatchBatch, after: &mut Aftermath) {
         match batch {
             WatchBatch::Events { revision, events } => {
                 for event in &events {
-                    self.apply_event(event, dirty);
+                    self.apply_event(event, after);
                 }
                 self.applied.advance(revision.0);
             }
@@ -192,16 +206,17 @@ impl Cache {
         }
     }
 
-    fn apply_event(&self, event: &Event, dirty: &mut Vec<Arc<Ring>>) {
+    fn apply_event(&self, event: &Event, after: &mut Aftermath) {
         let Some((at, key)) = feed::route(self, &event.record.key) else { return };
         let kind = &self.kinds[at];
         let revision = event.record.modified.0;
         match event.kind {
-            EventKind::Delete => kind.delete(key, revision, dirty),
+            EventKind::Delete => kind.delete(key, revision, &mut after.dirty),
             EventKind::Put => match kind.decode(&event.record.value, revision) {
                 Ok(object) => {
-                    self.remember(object.clone());
-                    kind.put(key, object, dirty);
+                    after.touched.push(object.clone());
+                    // Whoever is on the way from one state to the next may look at both.
+                    after.touched.extend(kind.put(key, object, &mut after.dirty));
                 }
                 Err(error) => feed::skip(&event.record.key, &error),
             },
@@ -221,7 +236,7 @@ impl Inner {
             match stream.poll_next_unpin(&mut cx) {
                 Poll::Pending => return true,
                 Poll::Ready(Some(Ok(batch))) => {
-                    cache.apply_batch(batch, &mut self.dirty);
+                    cache.apply_batch(batch, &mut self.after);
                     // The first change after a pause goes out at once; a stream of them in
                     // batches.
                     self.flush_due();
@@ -238,15 +253,20 @@ impl Inner {
         self.ended = Some(error);
     }
 
+    /// Whether there is something to flush that the feed's task does not know of.
+    fn wants_a_flush(&self) -> bool {
+        !self.armed && !self.after.dirty.is_empty()
+    }
+
     fn flush_due(&mut self) {
-        if !self.dirty.is_empty() && self.flushed.elapsed() >= GATHER {
+        if !self.after.dirty.is_empty() && self.flushed.elapsed() >= GATHER {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
         self.flushed = Instant::now();
-        for ring in self.dirty.drain(..) {
+        for ring in self.after.dirty.drain(..) {
             ring.seal();
         }
     }

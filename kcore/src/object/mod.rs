@@ -3,6 +3,7 @@
 mod canonical;
 mod encoded;
 mod meta;
+mod recent;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 
 pub use encoded::Encoded;
 pub use meta::{Meta, Owner};
+pub use recent::RecentViews;
 
 use crate::kind::{Codec, Kind, Typed};
 use crate::{Error, Result};

@@ -78,14 +78,15 @@ impl Cache {
     /// The server says that a pod is on its node. An assumption of it is confirmed.
     pub fn set_pod(&mut self, pod: Arc<PodInfo>) {
         if !self.refresh(&pod) {
-            self.remove_pod(pod.uid());
+            drop(self.remove_pod(pod.uid()));
             let node = pod.node_name().to_owned();
             self.place_on(pod, &node, Standing::Confirmed);
         }
     }
 
     /// Confirms or renews a pod that counts as it did before. Nothing that is computed of its
-    /// node is out of date then, so most of what a server tells costs no more than this.
+    /// node is out of date then, so most of what a server tells costs no more than this; and what
+    /// was known of the pod before is let go.
     fn refresh(&mut self, pod: &Arc<PodInfo>) -> bool {
         let Some(placed) = self.pods.get_mut(pod.uid()) else { return false };
         let known = &placed.pod;
@@ -96,25 +97,30 @@ impl Cache {
             return false;
         }
         placed.standing = Standing::Confirmed;
-        if !known.says_the_same(pod) {
-            placed.pod = Arc::clone(pod);
-            if let Some(at) = self.positions.get(&placed.node).copied() {
-                Arc::make_mut(&mut self.nodes[at].info).replace_pod(pod);
-                self.refreshed.push(at);
-            }
+        placed.pod = Arc::clone(pod);
+        if let Some(at) = self.positions.get(&placed.node).copied() {
+            Arc::make_mut(&mut self.nodes[at].info).replace_pod(pod);
+            self.refreshed.push(at);
         }
         true
     }
 
-    /// A pod is gone, whether it was assumed or not. Whether it was on a node.
-    pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(placed) = self.pods.remove(uid) else { return false };
+    /// A pod is gone, whether it was assumed or not. Returns it if it was on a node.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let placed = self.pods.remove(uid)?;
         if let Some(at) = self.positions.get(&placed.node).copied() {
             Arc::make_mut(&mut self.nodes[at].info).remove_pod(uid);
             self.touch(at);
             self.drop_if_empty(at);
         }
-        true
+        Some(placed.pod)
+    }
+
+    /// A pod that the server says is on a node.
+    #[must_use]
+    pub fn confirmed(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        let placed = self.pods.get(uid)?;
+        (placed.standing == Standing::Confirmed).then_some(&placed.pod)
     }
 
     /// A node was chosen for a pod: from now on the pod counts there. False, and nothing
@@ -131,7 +137,7 @@ impl Cache {
     /// The assumption was wrong. What the server has confirmed stays.
     pub fn forget(&mut self, uid: &str) {
         if self.is_assumed(uid) {
-            self.remove_pod(uid);
+            drop(self.remove_pod(uid));
         }
     }
 

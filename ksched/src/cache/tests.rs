@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Cache;
-use crate::snapshot::{PodInfo, Snapshot};
-use crate::testing::{node, pod};
+use crate::snapshot::{PodInfo, Snapshot, Templates};
+use crate::testing::{PodBuilder, node, pod};
 
 fn on(name: &str, node: &str) -> Arc<PodInfo> {
     Arc::new(pod(name).cpu("1").on(node).info())
@@ -86,4 +86,24 @@ fn incremental_snapshots_equal_rebuilt_ones() {
         assert_eq!(columns.requested_milli_cpu, fresh.columns().requested_milli_cpu);
         assert_eq!(columns.free_pods, fresh.columns().free_pods);
     }
+}
+
+#[test]
+fn what_the_server_says_takes_the_place_of_the_assumption() {
+    let (mut cache, mut snapshot) = (Cache::default(), Snapshot::default());
+    cache.set_node(node("a").cpu("4").build());
+    let mut templates = Templates::default();
+    let mut read = |pod: PodBuilder| Arc::new(templates.read(pod.build()));
+    let waiting = read(pod("p").cpu("1"));
+    assert!(cache.assume(&waiting, "a"));
+    cache.update(&mut snapshot);
+    let mark = snapshot.mark();
+    let bound = read(pod("p").cpu("1").on("a"));
+    cache.set_pod(Arc::clone(&bound));
+    cache.update(&mut snapshot);
+    let known = snapshot.get("a").unwrap().pods().iter().next().unwrap();
+    assert!(Arc::ptr_eq(known, &bound));
+    assert_eq!(Arc::strong_count(&waiting), 1, "the state before is let go");
+    let changed = snapshot.changes(&mark).unwrap().count();
+    assert_eq!(changed, 0, "what was computed of the node is still right");
 }

@@ -90,6 +90,7 @@ fn multi_point_and_single_points_combine_as_upstream() {
         ("TaintToleration", 3),
         ("NodeAffinity", 2),
         ("NodeResourcesFit", 1),
+        ("VolumeBinding", 1),
         ("PodTopologySpread", 2),
         ("InterPodAffinity", 2),
         ("NodeResourcesBalancedAllocation", 1),
@@ -188,7 +189,7 @@ fn wrong_extenders_say_what_would_be_right() {
         ),
         (
             "{urlPrefix: 'https://x', tlsConfig: {caData: 'YQ=='}}",
-            "authority: no certificate in PEM",
+            "the authority cannot be used: no certificate in it",
         ),
     ] {
         let message = wrong(&format!("extenders: [{extender}]\n"));

@@ -4,8 +4,10 @@ use std::fmt;
 use std::ops::BitOr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 
 use crate::snapshot::PodInfo;
 
@@ -31,10 +33,12 @@ pub enum EventResource {
     StorageClass,
     /// A CSINode.
     CsiNode,
-    /// A CSIDriver; its events carry no objects.
+    /// A CSIDriver.
     CsiDriver,
-    /// A CSIStorageCapacity; its events carry no objects.
+    /// A CSIStorageCapacity.
     CsiStorageCapacity,
+    /// A VolumeAttachment.
+    VolumeAttachment,
     /// A PodGroup; its events carry no objects.
     PodGroup,
 }
@@ -121,7 +125,7 @@ impl ClusterEvent {
 #[non_exhaustive]
 pub enum EventObject {
     /// A pod.
-    Pod(Arc<Pod>),
+    Pod(Arc<PodInfo>),
     /// A node.
     Node(Arc<Node>),
     /// A namespace.
@@ -134,6 +138,12 @@ pub enum EventObject {
     StorageClass(Arc<StorageClass>),
     /// A CSINode.
     CsiNode(Arc<CSINode>),
+    /// A CSIDriver.
+    CsiDriver(Arc<CSIDriver>),
+    /// A CSIStorageCapacity.
+    CsiStorageCapacity(Arc<CSIStorageCapacity>),
+    /// A VolumeAttachment.
+    VolumeAttachment(Arc<VolumeAttachment>),
 }
 
 impl EventObject {
@@ -148,7 +158,7 @@ impl EventObject {
 
     /// The pod, if it is one.
     #[must_use]
-    pub fn pod(&self) -> Option<&Arc<Pod>> {
+    pub fn pod(&self) -> Option<&Arc<PodInfo>> {
         match self {
             Self::Pod(pod) => Some(pod),
             _ => None,
@@ -165,6 +175,15 @@ pub struct Happening {
     pub old: Option<EventObject>,
     /// The object after; absent if it went.
     pub new: Option<EventObject>,
+}
+
+impl Happening {
+    /// The pod before and after, if it is about one.
+    #[must_use]
+    pub fn pods(&self) -> (Option<&Arc<PodInfo>>, Option<&Arc<PodInfo>>) {
+        let [old, new] = [&self.old, &self.new].map(Option::as_ref);
+        (old.and_then(EventObject::pod), new.and_then(EventObject::pod))
+    }
 }
 
 /// Whether an event may make a pod schedulable.

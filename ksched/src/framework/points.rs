@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -161,6 +162,8 @@ pub struct PostFilterResult {
     pub nominated_node: Option<String>,
     /// What has to be done for that, such as evicting victims; or, with a rejection, because of it.
     pub effect: Option<Effect>,
+    /// The pods that this makes leave, the most important first.
+    pub victims: Vec<Arc<PodInfo>>,
     /// What could be done, where extenders choose: the rest says nothing then.
     pub proposal: Option<Proposal>,
 }
@@ -181,7 +184,7 @@ impl PostFilterResult {
 
 impl From<Status> for PostFilterResult {
     fn from(status: Status) -> Self {
-        Self { status, nominated_node: None, effect: None, proposal: None }
+        Self { status, nominated_node: None, effect: None, victims: Vec::new(), proposal: None }
     }
 }
 

@@ -95,14 +95,19 @@ impl Framework {
         &self.name
     }
 
-    /// Which plugin keeps a pod out of the queue, if one does.
+    /// Which plugin keeps a pod out of the queue, if one does: by a rejection, or by an error that
+    /// names profile, plugin and pod.
     #[must_use]
     pub fn gate(&self, pod: &PodInfo) -> Option<(Arc<str>, Status)> {
         self.points.pre_enqueue.iter().find_map(|plugged| {
-            let status = self
-                .guard(&plugged.name, pod, || Ok(plugged.plugin.pre_enqueue(pod)))
-                .unwrap_or_else(|status| status);
-            (!status.is_success()).then(|| (Arc::clone(&plugged.name), status))
+            let name = &plugged.name;
+            let status = match self.guard(name, pod, || Ok(plugged.plugin.pre_enqueue(pod))) {
+                Ok(status) if status.is_success() => return None,
+                Ok(status) if status.is_rejected() => status,
+                Ok(status) => self.fault(name, pod, &status.message()),
+                Err(status) => status,
+            };
+            Some((Arc::clone(name), status))
         })
     }
 

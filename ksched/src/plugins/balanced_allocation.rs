@@ -92,14 +92,30 @@ impl NodeResourcesBalancedAllocation {
     }
 
     fn rate(&self, pod: &PodInfo, amounts: impl Fn(&str) -> (i64, i64)) -> i64 {
-        let (mut with, mut without) = ([0.0; 8], [0.0; 8]);
+        // This is asked of every node, so the few resources that are usual cost no allocation.
+        if self.resources.len() <= FEW {
+            return self.compare(pod, amounts, &mut [0.0; FEW], &mut [0.0; FEW]);
+        }
+        let (mut with, mut without) =
+            (vec![0.0; self.resources.len()], vec![0.0; self.resources.len()]);
+        self.compare(pod, amounts, &mut with, &mut without)
+    }
+
+    /// The score, by the fractions that are used with the pod and without it.
+    fn compare(
+        &self,
+        pod: &PodInfo,
+        amounts: impl Fn(&str) -> (i64, i64),
+        with: &mut [f64],
+        without: &mut [f64],
+    ) -> i64 {
         let mut count = 0;
         for name in &self.resources {
             let (capacity, requested) = amounts(name);
             let asked = pod.requests().get(name);
             // An extended resource the pod does not ask for is no matter of balance.
             let plain = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage");
-            if capacity == 0 || (asked == 0 && !plain) || count == with.len() {
+            if capacity == 0 || (asked == 0 && !plain) {
                 continue;
             }
             with[count] = fraction(requested.saturating_add(asked), capacity);
@@ -111,6 +127,8 @@ impl NodeResourcesBalancedAllocation {
     }
 }
 
+/// Resources that are compared without an allocation.
+const FEW: usize = 8;
 /// The deviation of two fractions in percent of a score.
 const HALF: f64 = 50.0;
 /// More than what rounding may make of a deviation.

@@ -14,11 +14,11 @@ use crate::snapshot::{Mark, NodeInfo, PodInfo, Snapshot};
 
 /// Images below this size in bytes are quick to pull anywhere.
 const MIN_BYTES: i64 = 23 * 1024 * 1024;
-/// What a container's image counts at most, in bytes.
+/// What an image counts at most, in bytes.
 const MAX_BYTES: i64 = 1000 * 1024 * 1024;
 
-/// Prefers nodes that have the images of the pod's containers; an image that is on few nodes
-/// counts less, so that pods do not heap up where one happened to be pulled first.
+/// Prefers nodes that have the images of the pod's containers and volumes; an image that is on few
+/// nodes counts less, so that pods do not heap up where one happened to be pulled first.
 /// <https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins>
 #[derive(Debug, Default)]
 pub struct ImageLocality {
@@ -74,7 +74,8 @@ impl Index {
 #[derive(Debug, Clone)]
 struct Wanted {
     images: Vec<(String, f64)>,
-    containers: i64,
+    /// How many the pod has in all.
+    count: i64,
 }
 
 /// An image as nodes name it: with a tag.
@@ -106,7 +107,11 @@ impl PreScorePlugin for ImageLocality {
         }
         let spec = pod.spec();
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-        let named = containers.clone().filter_map(|container| container.image.as_deref());
+        let containers = containers.map(|container| container.image.as_deref());
+        let volumes = spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref());
+        let all = containers.chain(volumes.map(|image| image.reference.as_deref()));
+        let count = i64::try_from(all.clone().count()).unwrap_or(i64::MAX);
+        let named = all.flatten();
         #[allow(clippy::cast_precision_loss, reason = "nodes are far fewer")]
         let total = nodes.len() as f64;
         let images: Vec<(String, f64)> = named
@@ -119,21 +124,20 @@ impl PreScorePlugin for ImageLocality {
         if images.is_empty() {
             return Status::skip();
         }
-        let containers = i64::try_from(containers.count()).unwrap_or(i64::MAX);
-        state.write_for_choice(Wanted { images, containers });
+        state.write_for_choice(Wanted { images, count });
         Status::success()
     }
 }
 
 impl ScorePlugin for ImageLocality {
     fn score(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Result<i64, Status> {
-        let Some(Wanted { images, containers }) = state.read() else { return Ok(0) };
+        let Some(Wanted { images, count }) = state.read() else { return Ok(0) };
         let sizes = images.iter().filter_map(|(image, part)| {
             let bytes = node.image_bytes(image)?;
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
             Some((bytes as f64 * part) as i64)
         });
-        let most = MAX_BYTES.saturating_mul(*containers);
+        let most = MAX_BYTES.saturating_mul(*count);
         let sum = sizes.sum::<i64>().clamp(MIN_BYTES, most);
         Ok(MAX_NODE_SCORE * (sum - MIN_BYTES) / (most - MIN_BYTES))
     }

@@ -18,6 +18,7 @@ mod node_volume_limits;
 mod pod_topology_spread;
 mod priority_sort;
 mod scheduling_gates;
+mod shape;
 mod taint_toleration;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Deserialize;
 
+use super::volumes::hints::queue_if;
 use crate::framework::{
-    Action, Args, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    Feasible, FilterPlugin, Normalization, PreFilterPlugin, PreFilterResult, PreScorePlugin,
-    QueueingHint, SchedulerPlugin, ScorePlugin, Status,
+    Action, Args, CycleState, EnqueueExtensions, EventObject, EventRegistration, EventResource,
+    ExtensionPoints, Feasible, FilterPlugin, Normalization, PreFilterPlugin, PreFilterResult,
+    PreScorePlugin, SchedulerPlugin, ScorePlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
@@ -41,9 +42,11 @@ impl NodeAffinity {
     /// The plugin; its argument `addedAffinity` is required of every pod besides its own.
     ///
     /// # Errors
-    /// If the arguments are no `NodeAffinityArgs`.
+    /// If the arguments are no `NodeAffinityArgs`, or a term in them can match nothing.
     pub fn new(args: &Args) -> Result<Self, String> {
-        Ok(Self { added: args.parse::<Arguments>()?.added_affinity })
+        let added = args.parse::<Arguments>()?.added_affinity;
+        added.iter().try_for_each(validate)?;
+        Ok(Self { added })
     }
 }
 
@@ -65,7 +68,77 @@ fn required(affinity: Option<&Affinity>) -> Option<&NodeSelector> {
     affinity?.required_during_scheduling_ignored_during_execution.as_ref()
 }
 
+/// What makes a requirement on a label one that is never met, in upstream's words.
+fn fault(wanted: &NodeSelectorRequirement) -> Option<&'static str> {
+    let values = wanted.values.as_deref().unwrap_or_default();
+    match wanted.operator.as_str() {
+        "In" | "NotIn" if values.is_empty() => {
+            Some("for 'in', 'notin' operators, values set can't be empty")
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            Some("values set must be empty for exists and does not exist")
+        }
+        "Gt" | "Lt" if values.len() != 1 => {
+            Some("for 'Gt', 'Lt' operators, exactly one value is required")
+        }
+        "Gt" | "Lt" if values[0].parse::<i64>().is_err() => {
+            Some("for 'Gt', 'Lt' operators, the value must be an integer")
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => None,
+        _ => Some("not a valid selector operator"),
+    }
+}
+
+/// The same of a requirement on a field.
+fn fault_of_field(wanted: &NodeSelectorRequirement) -> Option<&'static str> {
+    match wanted.operator.as_str() {
+        _ if wanted.key != NAME => Some("not a valid field selector key"),
+        "In" | "NotIn" if wanted.values.as_ref().map_or(0, Vec::len) == 1 => None,
+        "In" | "NotIn" => Some("must have one element"),
+        _ => Some("not a valid selector operator"),
+    }
+}
+
+/// The only field by which terms may mean nodes.
+const NAME: &str = "metadata.name";
+
+/// Whether every requirement of an affinity can be met.
+fn validate(affinity: &Affinity) -> Result<(), String> {
+    let check = |field: &str, term: &NodeSelectorTerm| {
+        let labels = term.match_expressions.iter().flatten();
+        let labels = labels.enumerate().map(|(at, wanted)| {
+            (format!("matchExpressions[{at}]"), wanted.key.as_str(), fault(wanted))
+        });
+        let names = term.match_fields.iter().flatten();
+        let names = names.enumerate().map(|(at, wanted)| {
+            (format!("matchFields[{at}]"), wanted.key.as_str(), fault_of_field(wanted))
+        });
+        let mut faults = labels.chain(names);
+        match faults.find_map(|(at, key, fault)| Some((at, key, fault?))) {
+            None => Ok(()),
+            Some((at, key, fault)) => {
+                Err(format!("addedAffinity.{field}.{at}: Invalid value: {key:?}: {fault}"))
+            }
+        }
+    };
+    let hard = "requiredDuringSchedulingIgnoredDuringExecution";
+    let soft = "preferredDuringSchedulingIgnoredDuringExecution";
+    let terms = required(Some(affinity)).map_or(&[][..], |all| &all.node_selector_terms);
+    for (at, term) in terms.iter().enumerate() {
+        check(&format!("{hard}.nodeSelectorTerms[{at}]"), term)?;
+    }
+    let all = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
+    for (at, preferred) in all.enumerate() {
+        check(&format!("{soft}[{at}].preference"), &preferred.preference)?;
+    }
+    Ok(())
+}
+
+/// Whether a label, or the lack of it, meets a requirement. One that is wrong is never met.
 fn requirement(found: Option<&str>, wanted: &NodeSelectorRequirement) -> bool {
+    if fault(wanted).is_some() {
+        return false;
+    }
     let values = wanted.values.as_deref().unwrap_or_default();
     let is_in = |found: &str| values.iter().any(|value| value == found);
     let numbers = || Some((found?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
@@ -89,9 +162,10 @@ fn term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
         return false;
     }
     let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
-    let field = |key: &str| (key == "metadata.name").then(|| node.name());
     expressions.iter().all(|wanted| requirement(label(&wanted.key), wanted))
-        && fields.iter().all(|wanted| requirement(field(&wanted.key), wanted))
+        && fields.iter().all(|wanted| {
+            fault_of_field(wanted).is_none() && requirement(Some(node.name()), wanted)
+        })
 }
 
 /// Whether one of a selector's terms means a node.
@@ -115,7 +189,7 @@ fn named(selector: &NodeSelector) -> Option<BTreeSet<String>> {
     for term in &selector.node_selector_terms {
         let fields = term.match_fields.iter().flatten();
         let names = fields
-            .filter(|field| field.key == "metadata.name" && field.operator == "In")
+            .filter(|field| field.key == NAME && field.operator == "In")
             .map(|field| field.values.iter().flatten().cloned().collect::<BTreeSet<_>>())
             .reduce(|a, b| a.intersection(&b).cloned().collect())?;
         all.extend(names);
@@ -201,12 +275,14 @@ impl EnqueueExtensions for NodeAffinity {
         let actions = Action::ADD | Action::UPDATE_NODE_LABEL;
         let node = EventRegistration::new(EventResource::Node, actions);
         vec![node.hint(move |pod, happening| {
-            let node = happening.new.as_ref().and_then(|object| object.node());
-            let fits = node.is_none_or(|node| {
-                let node = NodeInfo::new(Arc::clone(node));
-                added.filter(&CycleState::default(), pod, &node).is_success()
-            });
-            if fits { QueueingHint::Queue } else { QueueingHint::Skip }
+            let fits = |object: &Option<EventObject>| {
+                object.as_ref().and_then(|object| object.node()).is_some_and(|node| {
+                    let node = NodeInfo::new(Arc::clone(node));
+                    added.filter(&CycleState::default(), pod, &node).is_success()
+                })
+            };
+            // It means the node now, and has not before.
+            queue_if(fits(&happening.new) && !fits(&happening.old))
         })]
     }
 }

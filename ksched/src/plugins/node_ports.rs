@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::volumes::hints::{other, queue_if};
 use crate::framework::{
     Action, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, PreFilterPlugin, PreFilterResult, SchedulerPlugin, Status,
+    FilterPlugin, Happening, PreFilterPlugin, PreFilterResult, QueueingHint, SchedulerPlugin,
+    Status,
 };
-use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{HostPort, NodeInfo, PodInfo, Snapshot};
 
 /// Turns away nodes on which a host port of the pod is taken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,13 +28,19 @@ impl PreFilterPlugin for NodePorts {
     }
 }
 
+/// Whether one of a pod's host ports is among those that are used.
+fn conflict(pod: &PodInfo, used: &[HostPort]) -> bool {
+    pod.host_ports().iter().any(|port| used.iter().any(|used| used.conflicts(port)))
+}
+
+/// A pod that leaves helps if it gives back a port.
+fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    queue_if(other(what).is_none_or(|other| conflict(pod, other.host_ports())))
+}
+
 impl FilterPlugin for NodePorts {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
-        let taken = pod
-            .host_ports()
-            .iter()
-            .any(|port| node.used_ports().iter().any(|used| used.conflicts(port)));
-        if taken {
+        if conflict(pod, node.used_ports()) {
             return Status::unschedulable(
                 "node(s) didn't have free ports for the requested pod ports",
             );
@@ -48,7 +56,7 @@ impl FilterPlugin for NodePorts {
 impl EnqueueExtensions for NodePorts {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         vec![
-            EventRegistration::new(EventResource::AssignedPod, Action::DELETE),
+            EventRegistration::new(EventResource::AssignedPod, Action::DELETE).hint(hint_of_pod),
             EventRegistration::new(EventResource::Node, Action::ADD),
         ]
     }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::shape::{Shape, ShapePoint, rounded_mean};
+use super::volumes::hints::queue_if;
 use crate::framework::{
-    Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventRegistration,
-    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, MAX_NODE_SCORE, Normalization,
-    QueueingHint, SchedulerPlugin, ScorePlugin, Status,
+    Action, Args, Candidates, Code, CycleState, EnqueueExtensions, EventObject, EventRegistration,
+    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, Happening, MAX_NODE_SCORE,
+    Normalization, QueueingHint, SchedulerPlugin, ScorePlugin, Status,
 };
-use crate::snapshot::{Amounts, NodeGroup, NodeInfo, PodInfo, Snapshot};
+use crate::snapshot::{Amounts, NodeGroup, NodeInfo, PodInfo, Resources, Snapshot};
 
 /// Turns away nodes without room for the pod's requests, and ranks the others by how full they
 /// would be. <https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/>
@@ -29,8 +31,7 @@ pub struct NodeResourcesFit {
 enum Strategy {
     Least,
     Most,
-    /// Utilization in percent and its score, in the scale of [`MAX_NODE_SCORE`], ascending.
-    Shape(Vec<(i64, i64)>),
+    Shape(Shape),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -66,15 +67,8 @@ struct Ratio {
     shape: Vec<ShapePoint>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ShapePoint {
-    utilization: i64,
-    score: i64,
-}
-
-/// Scores in arguments go up to ten.
-const MAX_SHAPE_SCORE: i64 = 10;
+/// Where the shape of a ratio is among the arguments.
+const SHAPE: &str = "scoringStrategy.requestedToCapacityRatio.shape";
 
 impl NodeResourcesFit {
     /// The plugin with `NodeResourcesFitArgs`.
@@ -87,7 +81,10 @@ impl NodeResourcesFit {
         let strategy = match scoring.r#type.as_deref() {
             None | Some("LeastAllocated") => Strategy::Least,
             Some("MostAllocated") => Strategy::Most,
-            Some("RequestedToCapacityRatio") => shape(scoring.requested_to_capacity_ratio)?,
+            Some("RequestedToCapacityRatio") => {
+                let ratio = scoring.requested_to_capacity_ratio.unwrap_or_default();
+                Strategy::Shape(Shape::new(SHAPE, &ratio.shape)?)
+            }
             Some(other) => {
                 return Err(format!(
                     "scoringStrategy.type: Unsupported value: {other:?}: supported values: \
@@ -123,7 +120,11 @@ impl NodeResourcesFit {
         })
     }
 
+    /// Only extended resources can be ignored.
     fn ignores(&self, name: &str) -> bool {
+        if !is_extended(name) {
+            return false;
+        }
         let group = name.split_once('/').map(|(group, _)| group);
         self.ignored.contains(name)
             || group.is_some_and(|group| self.ignored_groups.contains(group))
@@ -192,9 +193,9 @@ impl NodeResourcesFit {
             let requested = match name.as_str() {
                 "cpu" => used.scoring_milli_cpu + cpu,
                 "memory" => used.scoring_memory + memory,
-                // A resource the pod does not ask for says nothing of where it fits.
-                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
                 "ephemeral-storage" => used.ephemeral_storage + pod.requests().ephemeral_storage,
+                // One of the others that the pod does not ask for says nothing of where it fits.
+                _ if pod.requests().get(name) == 0 => return (0, 0, 0),
                 _ => shape.requested().get(name) + pod.requests().get(name),
             };
             (requested, shape.allocatable().get(name), *weight)
@@ -208,10 +209,7 @@ impl NodeResourcesFit {
             Strategy::Least if within => (capacity - requested) * MAX_NODE_SCORE / capacity,
             Strategy::Least => 0,
             Strategy::Most => requested.min(capacity) * MAX_NODE_SCORE / capacity,
-            Strategy::Shape(shape) => {
-                let used = if within { requested * 100 / capacity } else { 100 };
-                interpolate(shape, used)
-            }
+            Strategy::Shape(shape) => shape.rate(requested, capacity),
         }
     }
 
@@ -227,43 +225,10 @@ impl NodeResourcesFit {
         }
         match (&self.strategy, weights) {
             (_, 0) => 0,
-            (Strategy::Shape(_), weights) => (score + weights / 2) / weights,
+            (Strategy::Shape(_), weights) => rounded_mean(score, weights),
             _ => score / weights,
         }
     }
-}
-
-fn shape(ratio: Option<Ratio>) -> Result<Strategy, String> {
-    let points = ratio.unwrap_or_default().shape;
-    let field = "scoringStrategy.requestedToCapacityRatio.shape";
-    if points.is_empty() {
-        return Err(format!("{field}: Required value: at least one point must be specified"));
-    }
-    let mut shape: Vec<(i64, i64)> = Vec::new();
-    for point in points {
-        if !(0..=100).contains(&point.utilization) || !(0..=MAX_SHAPE_SCORE).contains(&point.score)
-        {
-            return Err(format!(
-                "{field}: utilization must be from 0 to 100 and score from 0 to {MAX_SHAPE_SCORE}"
-            ));
-        }
-        if shape.last().is_some_and(|(before, _)| *before >= point.utilization) {
-            return Err(format!("{field}: utilization values must be sorted in increasing order"));
-        }
-        shape.push((point.utilization, point.score * (MAX_NODE_SCORE / MAX_SHAPE_SCORE)));
-    }
-    Ok(Strategy::Shape(shape))
-}
-
-fn interpolate(shape: &[(i64, i64)], used: i64) -> i64 {
-    let Some(next) = shape.iter().position(|(at, _)| used <= *at) else {
-        return shape.last().map_or(0, |(_, score)| *score);
-    };
-    if next == 0 {
-        return shape[0].1;
-    }
-    let ((x0, y0), (x1, y1)) = (shape[next - 1], shape[next]);
-    y0 + (y1 - y0) * (used - x0) / (x1 - x0)
 }
 
 impl SchedulerPlugin for NodeResourcesFit {
@@ -368,23 +333,56 @@ impl ScorePlugin for NodeResourcesFit {
     }
 }
 
+/// Whether a resource is one that Kubernetes itself does not know.
+/// <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources>
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+}
+
+/// Whether there is more than before of anything that a pod asks for, or it is one of the pods.
+fn has_more(pod: &PodInfo, before: &Resources, after: &Resources) -> bool {
+    let asked = pod.requests();
+    let scalar = asked.scalar.iter().map(|(name, _)| &**name);
+    let mut all = ["cpu", "memory", "ephemeral-storage"].into_iter().chain(scalar);
+    after.pods > before.pods
+        || all.any(|name| asked.get(name) > 0 && after.get(name) > before.get(name))
+}
+
+/// A pod that shrinks helps if it gives back what the other one asks for; one that leaves may give
+/// back a place at least.
+fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    queue_if(match what.pods() {
+        (Some(before), Some(after)) => has_more(pod, after.requests(), before.requests()),
+        _ => true,
+    })
+}
+
+impl NodeResourcesFit {
+    /// An empty node without room for the pod is no help; one with pods on it may be. It must have
+    /// more than before.
+    fn hint_of_node(&self, pod: &PodInfo, what: &Happening) -> QueueingHint {
+        let read = |object: &Option<EventObject>| {
+            let node = object.as_ref().and_then(|object| object.node());
+            node.map(|node| NodeInfo::new(Arc::clone(node)))
+        };
+        let Some(node) = read(&what.new) else { return QueueingHint::Queue };
+        let more = read(&what.old)
+            .is_none_or(|before| has_more(pod, before.allocatable(), node.allocatable()));
+        queue_if(more && self.missing(pod, &node).is_success())
+    }
+}
+
 impl EnqueueExtensions for NodeResourcesFit {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         let this = self.clone();
         let actions = Action::ADD | Action::UPDATE_NODE_ALLOCATABLE;
-        // An empty node without room for the pod is no help; one with pods on it may be.
-        let node = EventRegistration::new(EventResource::Node, actions).hint(move |pod, what| {
-            let node = what.new.as_ref().and_then(|object| object.node());
-            let fits = node.is_none_or(|node| {
-                this.missing(pod, &NodeInfo::new(Arc::clone(node))).is_success()
-            });
-            if fits { QueueingHint::Queue } else { QueueingHint::Skip }
-        });
+        let node = EventRegistration::new(EventResource::Node, actions)
+            .hint(move |pod, what| this.hint_of_node(pod, what));
         let pods = Action::DELETE | Action::UPDATE_POD_SCALE_DOWN;
         let own = Action::UPDATE_POD_SCALE_DOWN;
         vec![
             node,
-            EventRegistration::new(EventResource::AssignedPod, pods),
+            EventRegistration::new(EventResource::AssignedPod, pods).hint(hint_of_pod),
             EventRegistration::new(EventResource::UnscheduledPod, own),
         ]
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::taint_toleration::tolerates_taint;
+use super::volumes::hints::queue_if;
 use crate::framework::{
-    Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
-    ExtensionPoints, FilterPlugin, GroupVerdict, QueueingHint, SchedulerPlugin, Status,
+    Action, Candidates, CycleState, EnqueueExtensions, EventObject, EventRegistration,
+    EventResource, ExtensionPoints, FilterPlugin, GroupVerdict, Happening, QueueingHint,
+    SchedulerPlugin, Status,
 };
 use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
@@ -66,15 +68,27 @@ impl FilterPlugin for NodeUnschedulable {
 impl EnqueueExtensions for NodeUnschedulable {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         let actions = Action::ADD | Action::UPDATE_NODE_TAINT;
-        let node = EventRegistration::new(EventResource::Node, actions).hint(|pod, happening| {
-            let node = happening.new.as_ref().and_then(|object| object.node());
-            let cordoned = node.and_then(|node| node.spec.as_ref()?.unschedulable);
-            match cordoned {
-                Some(true) if !tolerates_taint(pod, TAINT, "", "NoSchedule") => QueueingHint::Skip,
-                _ => QueueingHint::Queue,
-            }
-        });
         let own = Action::UPDATE_POD_TOLERATIONS;
-        vec![node, EventRegistration::new(EventResource::UnscheduledPod, own)]
+        vec![
+            EventRegistration::new(EventResource::Node, actions).hint(hint_of_node),
+            EventRegistration::new(EventResource::UnscheduledPod, own).hint(hint_of_itself),
+        ]
     }
+}
+
+/// A node helps that took no pods, and does now.
+fn hint_of_node(_: &PodInfo, what: &Happening) -> QueueingHint {
+    let takes = |object: &Option<EventObject>| {
+        let node = object.as_ref().and_then(|object| object.node());
+        node.is_some_and(|node| {
+            let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable);
+            cordoned != Some(true)
+        })
+    };
+    queue_if(!takes(&what.old) && takes(&what.new))
+}
+
+/// Of what the pod tolerates only this matters.
+fn hint_of_itself(pod: &PodInfo, _: &Happening) -> QueueingHint {
+    queue_if(tolerates_taint(pod, TAINT, "", "NoSchedule"))
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
+use super::volumes::hints::queue_if;
 use crate::framework::{
-    Action, Candidates, CycleState, EnqueueExtensions, EventRegistration, EventResource,
-    ExtensionPoints, Feasible, FilterPlugin, GroupVerdict, Normalization, PreScorePlugin,
-    SchedulerPlugin, ScorePlugin, Status,
+    Action, Candidates, CycleState, EnqueueExtensions, EventObject, EventRegistration,
+    EventResource, ExtensionPoints, Feasible, FilterPlugin, GroupVerdict, Happening, Normalization,
+    PreScorePlugin, QueueingHint, SchedulerPlugin, ScorePlugin, Status,
 };
 use crate::snapshot::{NodeGroup, NodeInfo, PodInfo, Snapshot};
 
@@ -157,12 +158,21 @@ impl ScorePlugin for TaintToleration {
     }
 }
 
+/// A node helps whose taints kept the pod away, and do not any more.
+fn hint_of_node(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    let keeps_away = |object: &Option<EventObject>| {
+        let node = object.as_ref().and_then(|object| object.node());
+        node.is_none_or(|node| untolerated(pod, &NodeInfo::new(Arc::clone(node))).is_some())
+    };
+    queue_if(keeps_away(&what.old) && !keeps_away(&what.new))
+}
+
 impl EnqueueExtensions for TaintToleration {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         let actions = Action::ADD | Action::UPDATE_NODE_TAINT;
         let own = Action::UPDATE_POD_TOLERATIONS;
         vec![
-            EventRegistration::new(EventResource::Node, actions),
+            EventRegistration::new(EventResource::Node, actions).hint(hint_of_node),
             EventRegistration::new(EventResource::UnscheduledPod, own),
         ]
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Volume;
 
+use super::volumes::hints::{of_own_claim, other, queue_if};
 use super::volumes::{Storage, claims};
 use crate::framework::{
     Action, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, Handle, PreFilterExtensions, PreFilterPlugin, PreFilterResult, SchedulerPlugin,
-    Status,
+    FilterPlugin, Handle, Happening, PreFilterExtensions, PreFilterPlugin, PreFilterResult,
+    QueueingHint, SchedulerPlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
@@ -79,6 +80,16 @@ fn conflict(a: &Volume, b: &Volume) -> bool {
     false
 }
 
+/// The disks of a pod.
+fn disks(pod: &PodInfo) -> Vec<&Volume> {
+    pod.attached_volumes().iter().filter(|volume| is_disk(volume)).collect()
+}
+
+/// Whether a pod uses one of these disks, so that both cannot.
+fn share_a_disk(disks: &[&Volume], other: &PodInfo) -> bool {
+    other.attached_volumes().iter().any(|volume| disks.iter().any(|disk| conflict(disk, volume)))
+}
+
 impl SchedulerPlugin for VolumeRestrictions {
     fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
         points.pre_filter(self.clone());
@@ -94,9 +105,10 @@ impl PreFilterPlugin for VolumeRestrictions {
         pod: &PodInfo,
         nodes: &Snapshot,
     ) -> PreFilterResult {
-        let disks = pod.spec().volumes.iter().flatten().any(is_disk);
+        let disks = pod.attached_volumes().iter().any(is_disk);
         let mut exclusive = Exclusive { claims: BTreeSet::new(), used: 0 };
-        for claim in claims(pod) {
+        // What is made for one pod alone is used by no other.
+        for claim in claims(pod).into_iter().filter(|claim| !claim.ephemeral) {
             let found = match self.storage.claim(pod, &claim) {
                 Ok(found) => found,
                 Err(status) => return status.into(),
@@ -153,15 +165,9 @@ impl PreFilterExtensions for VolumeRestrictions {
 
 impl FilterPlugin for VolumeRestrictions {
     fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Status {
-        let disks: Vec<&Volume> =
-            pod.spec().volumes.iter().flatten().filter(|volume| is_disk(volume)).collect();
-        if !disks.is_empty() {
-            let others = node.pods().iter().flat_map(|other| other.spec().volumes.iter().flatten());
-            for other in others {
-                if disks.iter().any(|disk| conflict(disk, other)) {
-                    return Status::unschedulable(DISK_CONFLICT);
-                }
-            }
+        let disks = disks(pod);
+        if !disks.is_empty() && node.pods().iter().any(|other| share_a_disk(&disks, other)) {
+            return Status::unschedulable(DISK_CONFLICT);
         }
         if state.read::<Exclusive>().is_some_and(|exclusive| exclusive.used > 0) {
             return Status::unschedulable(ONE_POD);
@@ -173,12 +179,20 @@ impl FilterPlugin for VolumeRestrictions {
 impl EnqueueExtensions for VolumeRestrictions {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         vec![
-            EventRegistration::new(EventResource::AssignedPod, Action::DELETE),
+            EventRegistration::new(EventResource::AssignedPod, Action::DELETE).hint(of_pod),
             EventRegistration::new(EventResource::Node, Action::ADD),
-            EventRegistration::new(
-                EventResource::PersistentVolumeClaim,
-                Action::ADD | Action::UPDATE,
-            ),
+            EventRegistration::new(EventResource::PersistentVolumeClaim, Action::ADD)
+                .hint(of_own_claim),
         ]
     }
+}
+
+/// Who shared a disk or a claim with the pod has left.
+fn of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    let shared = |other: &PodInfo| {
+        let theirs = claims(other);
+        let shares = claims(pod).iter().any(|claim| theirs.contains(claim));
+        share_a_disk(&disks(pod), other) || (shares && other.namespace() == pod.namespace())
+    };
+    queue_if(other(what).is_none_or(shared))
 }

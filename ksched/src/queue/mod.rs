@@ -17,7 +17,7 @@ use std::time::Duration;
 use kcore::collections::HashMap;
 use tokio::time::Instant;
 
-use crate::framework::{Action, ClusterEvent, EventResource, Framework, Happening};
+use crate::framework::{Action, ClusterEvent, EventResource, Framework, Happening, Status};
 use crate::snapshot::PodInfo;
 use heap::Heap;
 pub use nominated::{Kept, Nominator};
@@ -31,6 +31,8 @@ pub const UNSCHEDULABLE_FLUSH: Duration = Duration::from_secs(5 * 60);
 /// A pod that had no more attempts than these need not wait out its backoff while there is
 /// nothing else to be tried. Beyond, pods that wake each other could keep the scheduler busy.
 pub const EARLY_ATTEMPTS: u32 = 3;
+/// The least that a pod waits after a PreEnqueue plugin has failed on it.
+pub const LEAST_FAULT_BACKOFF: Duration = Duration::from_millis(100);
 /// The most events that are remembered for pods in flight; beyond, such pods are tried again as
 /// if an event could have helped.
 pub const IN_FLIGHT_EVENTS: usize = 10_000;
@@ -149,6 +151,8 @@ pub struct SchedulingQueue {
     event_number: u64,
     /// Events up to this number were forgotten.
     forgotten: u64,
+    /// Pods that a PreEnqueue plugin has failed on, and how, that nobody was told of yet.
+    faults: BTreeMap<Arc<str>, (Arc<PodInfo>, Status)>,
     /// Which nodes are kept for which pods.
     pub nominated: Nominator,
 }
@@ -190,6 +194,7 @@ impl SchedulingQueue {
             tickets: 0,
             event_number: 0,
             forgotten: 0,
+            faults: BTreeMap::new(),
             nominated: Nominator::default(),
         }
     }
@@ -241,9 +246,16 @@ impl SchedulingQueue {
         matches!(waits, Some(Waits::Room(node)) if self.nominated.node_of(uid) != Some(node))
     }
 
+    /// A pod that waits or is being tried, as it was last set.
+    #[must_use]
+    pub fn pod(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        self.slots.get(uid).map(|slot| &slot.queued.pod)
+    }
+
     /// A pod is gone, or has a node.
     pub fn remove(&mut self, uid: &str) {
         self.nominated.remove(uid);
+        self.faults.remove(uid);
         if self.slots.contains_key(uid) {
             self.leave(uid);
             self.slots.remove(uid);
@@ -323,13 +335,7 @@ impl SchedulingQueue {
     /// Something happened: pods it may help are tried again, after what is left of their backoff.
     pub fn happened(&mut self, happening: &Happening, now: Instant) {
         if !self.in_flight.is_empty() {
-            self.event_number += 1;
-            self.events.push_back((self.event_number, happening.clone()));
-            if self.events.len() > IN_FLIGHT_EVENTS
-                && let Some((number, _)) = self.events.pop_front()
-            {
-                self.forgotten = number;
-            }
+            self.remember(happening);
         }
         let mut helped: Vec<Arc<str>> = Vec::new();
         for ((_, plugins), group) in &self.groups {
@@ -374,8 +380,18 @@ impl SchedulingQueue {
         if helps {
             self.enqueue(&Arc::from(uid), now, Pace::Backoff);
         } else if self.slots.get(uid).is_some_and(|s| matches!(s.place, Place::InFlight(_))) {
-            self.event_number += 1;
-            self.events.push_back((self.event_number, happening.clone()));
+            self.remember(happening);
+        }
+    }
+
+    /// Keeps an event for the pods in flight.
+    fn remember(&mut self, happening: &Happening) {
+        self.event_number += 1;
+        self.events.push_back((self.event_number, happening.clone()));
+        if self.events.len() > IN_FLIGHT_EVENTS
+            && let Some((number, _)) = self.events.pop_front()
+        {
+            self.forgotten = number;
         }
     }
 
@@ -433,9 +449,13 @@ impl SchedulingQueue {
     fn enqueue(&mut self, uid: &Arc<str>, now: Instant, pace: Pace) {
         let Some(slot) = self.slots.get_mut(uid) else { return };
         let ready = slot.queued.ready_at(self.waits);
-        if let Some((plugin, _)) = slot.framework.gate(&slot.queued.pod) {
-            slot.queued.rejected_by = [plugin].into();
-            return self.park(uid, Place::Gated);
+        match slot.framework.gate(&slot.queued.pod) {
+            None => {}
+            Some((plugin, status)) if status.is_rejected() => {
+                slot.queued.rejected_by = [plugin].into();
+                return self.park(uid, Place::Gated);
+            }
+            Some((_, status)) => return self.failed(uid, status, now),
         }
         if pace == Pace::Backoff && ready > now {
             self.leave(uid);
@@ -450,6 +470,32 @@ impl SchedulingQueue {
         } else {
             self.activate(uid);
         }
+    }
+
+    /// A PreEnqueue plugin has failed: no event says when it will not any more, so the pod comes
+    /// again after a backoff, as one does whose attempt ended in an error.
+    fn failed(&mut self, uid: &Arc<str>, status: Status, now: Instant) {
+        self.leave(uid);
+        self.tickets += 1;
+        let Some(slot) = self.slots.get_mut(uid) else { return };
+        let queued = &mut slot.queued;
+        queued.attempts = queued.attempts.saturating_add(1);
+        (queued.since, queued.rejected_by) = (now, BTreeSet::new());
+        let ready = queued.ready_at(self.waits).max(now + LEAST_FAULT_BACKOFF);
+        self.faults.insert(Arc::clone(uid), (Arc::clone(&queued.pod), status));
+        (slot.ticket, slot.place) = (self.tickets, Place::Backoff(ready));
+        self.patient.insert((ready, slot.ticket), Arc::clone(uid));
+    }
+
+    /// Whether there are pods that a PreEnqueue plugin has failed on.
+    #[must_use]
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// The pods that a PreEnqueue plugin has failed on since they were last asked for, and how.
+    pub fn take_faults(&mut self) -> Vec<(Arc<PodInfo>, Status)> {
+        std::mem::take(&mut self.faults).into_values().collect()
     }
 
     fn activate(&mut self, uid: &Arc<str>) {
@@ -538,5 +584,5 @@ impl SchedulingQueue {
 fn left_node(happening: &Happening) -> Option<&str> {
     let event = ClusterEvent::new(EventResource::AssignedPod, Action::DELETE);
     let pod = happening.old.as_ref().filter(|_| happening.event == event)?.pod()?;
-    pod.spec.as_ref()?.node_name.as_deref()
+    Some(pod.node_name()).filter(|node| !node.is_empty())
 }

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{EARLY_ATTEMPTS, MAX_BACKOFF, SchedulingQueue, UNSCHEDULABLE_FLUSH};
-use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Framework, Happening};
+use super::{
+    EARLY_ATTEMPTS, IN_FLIGHT_EVENTS, LEAST_FAULT_BACKOFF, MAX_BACKOFF, SchedulingQueue,
+    UNSCHEDULABLE_FLUSH,
+};
+use crate::framework::{
+    Action, ClusterEvent, EventObject, EventResource, ExtensionPoints, Framework, Happening,
+    PreEnqueuePlugin, SchedulerPlugin, Status, plugin_fn,
+};
 use crate::snapshot::PodInfo;
 use crate::testing::{Cluster, PodBuilder, node, pod};
 
@@ -97,6 +104,28 @@ async fn an_event_while_a_pod_is_tried_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beyond_their_bound_events_are_forgotten_and_the_pod_is_tried_again() {
+    for own in [true, false] {
+        let (mut queue, framework) = (SchedulingQueue::default(), framework());
+        let now = Instant::now();
+        let happens = |queue: &mut SchedulingQueue| match own {
+            true => queue.happened_to("default/p", &node_comes("1"), now),
+            false => queue.happened(&node_comes("1"), now),
+        };
+        queue.set(info(pod("p").cpu("2")), &framework, now);
+        let tried = queue.pop(now).unwrap();
+        for _ in 0..IN_FLIGHT_EVENTS {
+            happens(&mut queue);
+        }
+        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 0));
+        happens(&mut queue);
+        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 1));
+        queue.put_back(&tried, by("NodeResourcesFit"), now);
+        assert_eq!(queue.lengths().backoff, 1, "what was forgotten could have helped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn backoff_doubles_up_to_its_limit_and_errors_come_back_by_themselves() {
     let (mut queue, framework) = (SchedulingQueue::default(), framework());
     let mut now = Instant::now();
@@ -150,7 +179,7 @@ async fn whoever_has_a_node_kept_waits_for_pods_to_leave_that_node() {
     let (mut queue, framework, now) = (SchedulingQueue::default(), framework(), Instant::now());
     let leaves = |node: &str| Happening {
         event: ClusterEvent::new(EventResource::AssignedPod, Action::DELETE),
-        old: Some(EventObject::Pod(pod("victim").on(node).build())),
+        old: Some(EventObject::Pod(info(pod("victim").on(node)))),
         new: None,
     };
     queue.set(info(pod("p").cpu("2")), &framework, now);
@@ -215,4 +244,76 @@ async fn any_sequence_keeps_each_pod_in_one_place() {
     let tried: BTreeSet<String> =
         std::iter::from_fn(|| popped(&mut queue, now + UNSCHEDULABLE_FLUSH)).collect();
     assert_eq!(tried, alive);
+}
+
+/// Panics on its first pods, or says that something went wrong.
+#[derive(Debug)]
+struct Broken {
+    calls: Arc<AtomicUsize>,
+    failures: usize,
+}
+
+impl SchedulerPlugin for Broken {
+    fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
+        points.pre_enqueue(self);
+    }
+}
+
+impl PreEnqueuePlugin for Broken {
+    fn pre_enqueue(&self, _: &PodInfo) -> Status {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        assert!(call >= self.failures || call % 2 == 1, "it was asked to");
+        if call < self.failures { Status::error("it cannot tell") } else { Status::success() }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_a_gate_fails_on_comes_again_after_ever_longer_waits() {
+    const FAILURES: usize = 8;
+    let calls: Arc<AtomicUsize> = Arc::default();
+    let counter = Arc::clone(&calls);
+    let broken = plugin_fn("Broken", move |_, _| {
+        Ok(Broken { calls: Arc::clone(&counter), failures: FAILURES })
+    });
+    let framework = Arc::new(Cluster::new([]).plugin(broken).framework().unwrap());
+    let (mut queue, start) = (SchedulingQueue::default(), Instant::now());
+    queue.set(info(pod("p")), &framework, start);
+    let (mut now, mut waits) = (start, Vec::new());
+    let prefix = "profile \"default-scheduler\": plugin \"Broken\": pod \"default/p\": ";
+    loop {
+        if let Some(tried) = queue.pop(now) {
+            assert!(queue.pop(now).is_none());
+            queue.done(&tried);
+            break;
+        }
+        let what =
+            if waits.len() % 2 == 0 { "panicked: it was asked to" } else { "it cannot tell" };
+        let told: Vec<String> =
+            queue.take_faults().into_iter().map(|(_, status)| status.message()).collect();
+        assert_eq!(told, [format!("{prefix}{what}")]);
+        assert!(!queue.has_faults(), "it is told once");
+        // No event makes it come earlier, and asking for it does not either.
+        queue.happened(&node_comes("9"), now);
+        assert!(queue.pop(now).is_none());
+        assert_eq!(calls.load(Ordering::Relaxed), waits.len() + 1);
+        let next = queue.next_due().unwrap();
+        waits.push((next - now).as_secs());
+        now = next;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 10, 10, 10, 10]);
+    assert_eq!(queue.next_due(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_a_gate_fails_on_waits_even_where_others_do_not() {
+    let broken =
+        plugin_fn("Broken", move |_, _| Ok(Broken { calls: Arc::default(), failures: usize::MAX }));
+    let framework = Arc::new(Cluster::new([]).plugin(broken).framework().unwrap());
+    let (mut queue, now) = (SchedulingQueue::new(Duration::ZERO, Duration::ZERO), Instant::now());
+    queue.set(info(pod("p")), &framework, now);
+    assert!(queue.pop(now).is_none());
+    assert_eq!(queue.next_due(), Some(now + LEAST_FAULT_BACKOFF));
+    // One that is gone is not told.
+    queue.remove("default/p");
+    assert!(!queue.has_faults() && queue.next_due().is_none());
 }

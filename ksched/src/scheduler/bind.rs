@@ -155,7 +155,7 @@ impl Assumed {
             // The room it had taken may help others.
             let happening = Happening {
                 event: ClusterEvent::new(EventResource::AssignedPod, Action::DELETE),
-                old: Some(EventObject::Pod(Arc::clone(pod.pod()))),
+                old: Some(EventObject::Pod(Arc::clone(&pod))),
                 new: None,
             };
             state.queue.happened(&happening, Instant::now());
@@ -239,55 +239,59 @@ impl Failure {
                 let reference = reference_to(&**pod.pod());
                 self.shared.recorder.warning(&reference, "FailedScheduling", message.clone());
             }
-            self.write_condition(&pod, message).await;
+            let nominated = self.nominated.as_deref();
+            let reason = if self.unschedulable { "Unschedulable" } else { "SchedulerError" };
+            write_condition(&self.shared, &pod, (reason, message), nominated).await;
         }
         let now = Instant::now();
         self.shared.state.lock().queue.put_back(&self.popped, self.rejected_by, now);
         self.shared.more.notify_one();
     }
+}
 
-    async fn write_condition(&self, pod: &PodInfo, message: &str) {
-        let reason = if self.unschedulable { "Unschedulable" } else { "SchedulerError" };
-        let status = pod.pod().status.as_ref();
-        let known = status.and_then(|status| status.conditions.as_ref());
-        let known = known.and_then(|known| known.iter().find(|c| c.type_ == "PodScheduled"));
-        let same = |known: &PodCondition| {
-            known.status == "False"
-                && known.reason.as_deref() == Some(reason)
-                && known.message.as_deref() == Some(message)
-        };
-        let nominated = self.nominated.as_deref().filter(|node| *node != pod.nominated_node());
-        let nominated = nominated.map(|node| match node {
-            "" => serde_json::Value::Null,
-            node => node.into(),
-        });
-        if known.is_some_and(same) && nominated.is_none() {
-            return;
-        }
-        let since = known
-            .filter(|known| known.status == "False")
-            .and_then(|known| Some(known.last_transition_time.as_ref()?.0.to_string()));
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
-            "lastTransitionTime": since.unwrap_or_else(|| self.now()),
-        });
-        let mut patch = json!({"metadata": {"uid": pod.pod().metadata.uid},
-            "status": {"conditions": [condition]}});
-        if let Some(node) = nominated {
-            patch["status"]["nominatedNodeName"] = node;
-        }
-        let api: Api<Pod> = Api::namespaced(Arc::clone(&self.shared.client), pod.namespace());
-        let patch = Patch::Strategic(patch.to_string().into());
-        if let Err(error) = api.patch_status(pod.name(), patch).await
-            && !error.is_not_found()
-        {
-            tracing::warn!(pod = pod.key(), %error, "the condition cannot be written");
-        }
+/// Tells a pod why it has no node, and which one is kept for it, where that is not what it was told
+/// before.
+pub(super) async fn write_condition(
+    shared: &Shared,
+    pod: &PodInfo,
+    (reason, message): (&str, &str),
+    nominated: Option<&str>,
+) {
+    let status = pod.pod().status.as_ref();
+    let known = status.and_then(|status| status.conditions.as_ref());
+    let known = known.and_then(|known| known.iter().find(|c| c.type_ == "PodScheduled"));
+    let same = |known: &PodCondition| {
+        known.status == "False"
+            && known.reason.as_deref() == Some(reason)
+            && known.message.as_deref() == Some(message)
+    };
+    let nominated = nominated.filter(|node| *node != pod.nominated_node());
+    let nominated = nominated.map(|node| match node {
+        "" => serde_json::Value::Null,
+        node => node.into(),
+    });
+    if known.is_some_and(same) && nominated.is_none() {
+        return;
     }
-
-    /// The API keeps whole seconds.
-    fn now(&self) -> String {
-        let now = self.shared.clock.now();
-        format!("{now:.0}")
+    let since = known
+        .filter(|known| known.status == "False")
+        .and_then(|known| Some(known.last_transition_time.as_ref()?.0.to_string()));
+    // The API keeps whole seconds.
+    let now = || format!("{:.0}", shared.clock.now());
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
+        "lastTransitionTime": since.unwrap_or_else(now),
+    });
+    let mut patch = json!({"metadata": {"uid": pod.pod().metadata.uid},
+        "status": {"conditions": [condition]}});
+    if let Some(node) = nominated {
+        patch["status"]["nominatedNodeName"] = node;
+    }
+    let api: Api<Pod> = Api::namespaced(Arc::clone(&shared.client), pod.namespace());
+    let patch = Patch::Strategic(patch.to_string().into());
+    if let Err(error) = api.patch_status(pod.name(), patch).await
+        && !error.is_not_found()
+    {
+        tracing::warn!(pod = pod.key(), %error, "the condition cannot be written");
     }
 }

@@ -42,6 +42,8 @@ pub struct Unplaced {
     pub nominated: Option<String>,
     /// What has to be done for that.
     pub effect: Option<Effect>,
+    /// The pods that this makes leave, the most important first.
+    pub victims: Vec<Arc<PodInfo>>,
     /// What extenders have to be asked first.
     pub(super) proposal: Option<Proposal>,
 }
@@ -64,7 +66,8 @@ impl Unplaced {
 
     pub(super) fn error(status: Status) -> Box<Self> {
         let diagnosis = Diagnosis::default();
-        Box::new(Self { diagnosis, status, nominated: None, effect: None, proposal: None })
+        let (nominated, effect, victims, proposal) = (None, None, Vec::new(), None);
+        Box::new(Self { diagnosis, status, nominated, effect, victims, proposal })
     }
 }
 
@@ -565,7 +568,7 @@ impl<'a> Cycle<'a> {
                 unplaced.nominated = found.nominated_node;
             }
             if found.effect.is_some() {
-                unplaced.effect = found.effect;
+                (unplaced.effect, unplaced.victims) = (found.effect, found.victims);
             }
             unplaced.proposal = found.proposal;
             if found.status.is_success() {

@@ -121,7 +121,7 @@ impl<'a> Attempt<'a> {
             Err(status) => return Unplaced::error(status),
         };
         unplaced.nominated = chosen.nominated_node;
-        unplaced.effect = chosen.effect;
+        (unplaced.effect, unplaced.victims) = (chosen.effect, chosen.victims);
         unplaced.diagnosis.post_filter = chosen.status.message();
         unplaced
     }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
+use k8s_openapi::api::storage::v1::{
+    CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment,
+};
 use kcore::informer::{Change, Informers, Registration};
 use kcore::kind::Kind;
+use kcore::object::Object;
 use tokio::time::Instant;
 
 use super::shared::Shared;
@@ -73,17 +76,26 @@ fn node_changes(old: &Node, new: &Node) -> Action {
     action
 }
 
-/// Follows pods.
-pub(super) fn on_pod(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Pod>>) + Send + Sync + 'static {
+/// Follows pods. What it was before is what cache and queue know of it.
+pub(super) fn on_pod(shared: &Arc<Shared>) -> impl Fn(&Change<Object>) + Send + Sync + 'static {
     let shared = Arc::clone(shared);
     move |change| {
-        let pod = shared.read(Arc::clone(change.latest()));
-        if change.is_deleted() || is_over(pod.pod()) {
-            gone(&shared, &change, &pod);
-        } else if !pod.node_name().is_empty() {
-            placed(&shared, &change, pod);
+        let object = change.latest();
+        if change.is_deleted() {
+            gone(&shared, &object.meta().uid);
         } else {
-            waits(&shared, &change, pod);
+            match object.view::<Pod>() {
+                Ok(pod) if is_over(&pod) => gone(&shared, &object.meta().uid),
+                Ok(pod) => {
+                    let pod = shared.read(object, &pod);
+                    if pod.node_name().is_empty() {
+                        waits(&shared, pod);
+                    } else {
+                        placed(&shared, pod);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the pod is left out"),
+            }
         }
         shared.more.notify_one();
     }
@@ -123,19 +135,17 @@ pub(super) fn on_others(shared: &Arc<Shared>, informers: &Informers) -> Vec<Regi
         PersistentVolume => PersistentVolume,
         PersistentVolumeClaim => PersistentVolumeClaim,
         StorageClass => StorageClass,
-        CSINode => CsiNode
+        CSINode => CsiNode,
+        CSIDriver => CsiDriver,
+        CSIStorageCapacity => CsiStorageCapacity,
+        VolumeAttachment => VolumeAttachment
     );
-    macro_rules! hear {
-        ($($kind:ty => $resource:ident),*) => {$(
-            if shared.listens_to(EventResource::$resource) {
-                let handler = on_change(shared, EventResource::$resource);
-                registrations.push(informers.of::<$kind>().on_change(handler));
-            }
-        )*};
-    }
-    hear!(CSIDriver => CsiDriver, CSIStorageCapacity => CsiStorageCapacity);
     k8s_openapi::k8s_if_ge_1_37! {
-        hear!(k8s_openapi::api::scheduling::v1beta1::PodGroup => PodGroup);
+        if shared.listens_to(EventResource::PodGroup) {
+            type PodGroup = k8s_openapi::api::scheduling::v1beta1::PodGroup;
+            let handler = on_change(shared, EventResource::PodGroup);
+            registrations.push(informers.of::<PodGroup>().on_change(handler));
+        }
     }
     registrations
 }
@@ -167,64 +177,70 @@ fn is_over(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-fn is_placed(pod: &Pod) -> bool {
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-    node.is_some_and(|node| !node.is_empty())
-}
-
-fn happening(change: &Change<Arc<Pod>>, resource: EventResource, action: Action) -> Happening {
-    Happening {
-        event: ClusterEvent::new(resource, action),
-        old: change.before().cloned().map(EventObject::Pod),
-        new: change.after().cloned().map(EventObject::Pod),
-    }
+/// An event about a pod.
+fn happening(
+    resource: EventResource,
+    action: Action,
+    old: Option<Arc<PodInfo>>,
+    new: Option<Arc<PodInfo>>,
+) -> Happening {
+    let event = ClusterEvent::new(resource, action);
+    Happening { event, old: old.map(EventObject::Pod), new: new.map(EventObject::Pod) }
 }
 
 /// A pod takes no room any more: it was deleted, or has ended.
-fn gone(shared: &Shared, change: &Change<Arc<Pod>>, pod: &PodInfo) {
+fn gone(shared: &Shared, uid: &str) {
     let mut state = shared.state.lock();
-    state.queue.remove(pod.uid());
-    let took_room = state.cache.remove_pod(pod.uid());
-    if took_room {
-        let mut event = happening(change, EventResource::AssignedPod, Action::DELETE);
-        event.old = Some(EventObject::Pod(Arc::clone(pod.pod())));
-        event.new = None;
+    state.queue.remove(uid);
+    if let Some(pod) = state.cache.remove_pod(uid) {
+        let event = happening(EventResource::AssignedPod, Action::DELETE, Some(pod), None);
         state.queue.happened(&event, Instant::now());
     }
 }
 
 /// A pod is on a node, whoever bound it.
-fn placed(shared: &Shared, change: &Change<Arc<Pod>>, pod: Arc<PodInfo>) {
-    let before = change.before().filter(|before| is_placed(before));
-    let action = before.map_or(Action::ADD, |before| pod_changes(before, pod.pod()));
+fn placed(shared: &Shared, pod: Arc<PodInfo>) {
     let mut state = shared.state.lock();
     state.queue.remove(pod.uid());
-    state.cache.set_pod(pod);
+    let known = state.cache.confirmed(pod.uid()).cloned();
+    let action = known.as_ref().map_or(Action::ADD, |known| {
+        // Most of what is told of pods on nodes is their status.
+        let alike = Arc::ptr_eq(known.template(), pod.template());
+        if alike { Action::NONE } else { pod_changes(known.pod(), pod.pod()) }
+    });
+    state.cache.set_pod(Arc::clone(&pod));
     if action != Action::NONE {
-        let event = happening(change, EventResource::AssignedPod, action);
+        let event = happening(EventResource::AssignedPod, action, known, Some(pod));
         state.queue.happened(&event, Instant::now());
     }
 }
 
 /// A pod has no node yet.
-fn waits(shared: &Shared, change: &Change<Arc<Pod>>, pod: Arc<PodInfo>) {
+fn waits(shared: &Shared, pod: Arc<PodInfo>) {
     let Some(framework) = shared.framework(pod.pod()) else { return };
     let now = Instant::now();
     let mut state = shared.state.lock();
-    if pod.pod().metadata.deletion_timestamp.is_some() {
+    if pod.is_terminating() {
         state.queue.remove(pod.uid());
         return;
     }
-    let action = change.before().map_or(Action::NONE, |before| pod_changes(before, pod.pod()));
-    let uid = Arc::clone(pod.shared_uid());
-    state.queue.set(pod, framework, now);
-    if change.before().is_none() && shared.gathers {
-        let event = happening(change, EventResource::UnscheduledPod, Action::ADD);
-        state.queue.happened(&event, now);
-    }
-    if action != Action::NONE {
-        let event = happening(change, EventResource::UnscheduledPod, action);
-        state.queue.happened_to(&uid, &event, now);
+    let known = state.queue.pod(pod.uid()).cloned();
+    state.queue.set(Arc::clone(&pod), framework, now);
+    match known {
+        None if shared.gathers => {
+            let event = happening(EventResource::UnscheduledPod, Action::ADD, None, Some(pod));
+            state.queue.happened(&event, now);
+        }
+        None => {}
+        Some(known) => {
+            let action = pod_changes(known.pod(), pod.pod());
+            if action != Action::NONE {
+                let uid = Arc::clone(pod.shared_uid());
+                let event =
+                    happening(EventResource::UnscheduledPod, action, Some(known), Some(pod));
+                state.queue.happened_to(&uid, &event, now);
+            }
+        }
     }
 }
 

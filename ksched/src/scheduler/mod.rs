@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod engine;
 pub mod explain;
 mod extended;
+mod faults;
 mod handlers;
 mod metrics;
 mod shard;
@@ -40,6 +41,10 @@ use shared::Shared;
 
 /// Bindings, and reports of failures, that are under way at once.
 pub const MAX_WRITES: usize = 256;
+/// Pods that are tried, and the time that is spent on them, before other tasks have their turn. A
+/// worker of the async runtime that is idle takes over what was spawned meanwhile; were it handed
+/// over pod by pod, it would be woken for each and find nothing.
+const TURN: (u32, Duration) = (16, Duration::from_micros(250));
 
 /// Chooses nodes for pods and binds them: every node is looked at for every pod.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/>
@@ -220,7 +225,7 @@ impl Component for Scheduler {
         let nodes = informers.of::<Node>();
         let pods = informers.of::<Pod>();
         let _nodes = nodes.on_change(handlers::on_node(&shared));
-        let _pods = pods.on_change(handlers::on_pod(&shared));
+        let _pods = pods.objects().on_change(handlers::on_pod(&shared));
         let _others = handlers::on_others(&shared, &informers);
         // Dropped at the end of the run, in whatever way it ends: nothing works on.
         let mut tasks = JoinSet::new();
@@ -229,6 +234,8 @@ impl Component for Scheduler {
         tasks.spawn(async move { running.run(until).await });
         let (recorder, until) = (shared.recorder.clone(), stop.clone());
         tasks.spawn(async move { recorder.run(until).await });
+        let (faulty, until) = (Arc::clone(&shared), stop.clone());
+        tasks.spawn(async move { faults::tell(&faulty, &until).await });
         kcore::select! {
             () = stop.stopped() => return Ok(()),
             () = informers.wait_for_sync() => ctx.health().ready(),
@@ -254,6 +261,7 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
     let mut writes = JoinSet::new();
     let slots = Arc::new(Semaphore::new(MAX_WRITES));
     let random = ctx.random().fork();
+    let mut turn = (0, Duration::ZERO);
     loop {
         while writes.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -278,7 +286,8 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
             Err(unplaced) => Err(Box::new(Failure::of(shared, popped, *unplaced))),
         };
         let attempt = if assumed.is_ok() { Attempt::Scheduled } else { Attempt::Failed };
-        metrics.attempted(began.elapsed(), attempt);
+        let took = began.elapsed();
+        metrics.attempted(took, attempt);
         let slots = Arc::clone(&slots);
         match assumed {
             Ok(assumed) => drop(writes.spawn(assumed.settle(slot, slots))),
@@ -287,7 +296,11 @@ async fn schedule(shared: &Arc<Shared>, ctx: &Context, metrics: &Metrics) {
                 drop(slot);
             })),
         }
-        tokio::task::yield_now().await;
+        turn = (turn.0 + 1, turn.1 + took);
+        if turn.0 >= TURN.0 || turn.1 >= TURN.1 {
+            turn = (0, Duration::ZERO);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -298,7 +311,11 @@ impl Shared {
             let more = self.more.notified();
             let due = {
                 let mut state = self.state.lock();
-                if let Some(popped) = state.queue.pop(Instant::now()) {
+                let popped = state.queue.pop(Instant::now());
+                if state.queue.has_faults() {
+                    self.faulted.notify_one();
+                }
+                if let Some(popped) = popped {
                     return popped;
                 }
                 state.queue.next_due()

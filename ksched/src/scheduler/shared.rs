@@ -7,6 +7,7 @@ use kcore::client::DynClient;
 use kcore::clock::Clock;
 use kcore::component::Context;
 use kcore::event::EventRecorder;
+use kcore::object::{Object, RecentViews};
 use kcore::random::Random;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,6 +19,9 @@ use crate::queue::SchedulingQueue;
 use crate::snapshot::{PodInfo, Templates};
 use crate::telling::Telling;
 
+/// Pods with a node whose typed views are kept, since more may be told of them soon.
+const RECENT_VIEWS: usize = 1_024;
+
 /// One run's state. One lock guards cache and queue together, so that a pod is never seen in
 /// neither of them; it is never held while anything is decided or awaited.
 pub(super) struct Shared {
@@ -27,7 +31,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) state: Mutex<State>,
-    templates: Mutex<Templates>,
+    templates: Mutex<(Templates, RecentViews)>,
     telling: Telling,
     /// Whether a plugin waits for other pods to come.
     pub(super) gathers: bool,
@@ -35,6 +39,8 @@ pub(super) struct Shared {
     pub(super) shard: Shard,
     /// The queue may have a pod to try.
     pub(super) more: Notify,
+    /// A plugin has failed on a pod that was not tried yet.
+    pub(super) faulted: Notify,
 }
 
 #[derive(Default)]
@@ -51,7 +57,8 @@ impl Shared {
         ctx: &Context,
     ) -> Self {
         let (clock, random) = (ctx.clock().clone(), ctx.random().fork());
-        let (state, templates, more) = (Mutex::default(), Mutex::default(), Notify::new());
+        let (state, more) = (Mutex::default(), Notify::new());
+        let templates = Mutex::new((Templates::default(), RecentViews::new(RECENT_VIEWS)));
         let comes = ClusterEvent::new(EventResource::UnscheduledPod, Action::ADD);
         let events = frameworks.iter().flat_map(|framework| &framework.points.events);
         let gathers = events.flat_map(|(_, all)| all).any(|event| event.events.covers(&comes));
@@ -67,6 +74,7 @@ impl Shared {
             gathers,
             shard: Shard::default(),
             more,
+            faulted: Notify::new(),
         }
     }
 
@@ -75,9 +83,21 @@ impl Shared {
         self.telling.one_more()
     }
 
-    /// Reads a pod, and shares what it has in common with others.
-    pub(super) fn read(&self, pod: Arc<Pod>) -> Arc<PodInfo> {
-        Arc::new(self.templates.lock().read(pod))
+    /// Reads a pod, and shares what it has in common with others. One that has a node is not held
+    /// whole.
+    pub(super) fn read(&self, object: &Object, pod: &Arc<Pod>) -> Arc<PodInfo> {
+        let mut locked = self.templates.lock();
+        let (templates, recent) = &mut *locked;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let (read, oldest) = match node.unwrap_or_default() {
+            "" => (templates.read(Arc::clone(pod)), None),
+            _ => (templates.read_placed(object, pod), recent.touch(object.clone())),
+        };
+        drop(locked);
+        if let Some(oldest) = oldest {
+            oldest.drop_idle_view();
+        }
+        Arc::new(read)
     }
 
     /// Whether a plugin has registered for events of a kind by name.

@@ -19,8 +19,8 @@ pub struct NodeInfo {
     affine: Pods,
     requested: Resources,
     scoring: (i64, i64),
-    /// How many claims of volumes its pods mention.
-    claims: i64,
+    /// How many volumes its pods have that may be attached to it.
+    volumes: i64,
     allocatable: Resources,
     /// None while its pods take none, as those of most nodes.
     ports: Option<Arc<Vec<HostPort>>>,
@@ -39,7 +39,7 @@ impl NodeInfo {
             affine: Pods::default(),
             requested: Resources::default(),
             scoring: (0, 0),
-            claims: 0,
+            volumes: 0,
             ports: None,
             generation: 0,
         }
@@ -85,10 +85,11 @@ impl NodeInfo {
         self.scoring
     }
 
-    /// How many claims of volumes its pods mention, one that several mention as often as they do.
+    /// How many volumes its pods have that may be attached to it: those of claims, and those of
+    /// drivers that CSI drivers have taken the place of. One that several have counts as often.
     #[must_use]
-    pub fn claim_count(&self) -> usize {
-        usize::try_from(self.claims).unwrap_or_default()
+    pub fn volume_count(&self) -> usize {
+        usize::try_from(self.volumes).unwrap_or_default()
     }
 
     /// What it has for pods.
@@ -222,7 +223,8 @@ impl NodeInfo {
         let (cpu, memory) = pod.scoring_requests();
         self.scoring.0 += sign * cpu;
         self.scoring.1 += sign * memory;
-        self.claims += sign * pod.template().claims;
+        let volumes = i64::try_from(pod.attached_volumes().len()).unwrap_or(i64::MAX);
+        self.volumes += sign * volumes;
     }
 }
 

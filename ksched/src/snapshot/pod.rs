@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kcore::object::Object;
 
 use super::Affinities;
 use super::resources::Resources;
-use super::template::{NO_LABELS, PodTemplate};
+use super::template::{Details, NO_LABELS, PodTemplate};
 
 /// What a pod without a spec has.
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
@@ -36,12 +38,65 @@ impl HostPort {
 }
 
 /// A pod and what the scheduler computes of it once.
+///
+/// What is read of other pods in every pass over the nodes is here or in the [`PodTemplate`]. Of a
+/// pod that has a node the whole object is [read again](Self::pod) when somebody asks for it, so
+/// that a cluster of many pods costs little memory.
 #[derive(Clone)]
 pub struct PodInfo {
-    pod: Arc<Pod>,
+    body: Body,
     uid: Arc<str>,
     key: Arc<str>,
     template: Arc<PodTemplate>,
+}
+
+/// Where the rest of a pod is.
+#[derive(Clone)]
+enum Body {
+    Held(Arc<Pod>),
+    Placed(Arc<Placed>),
+}
+
+/// What is kept of a pod with a node.
+struct Placed {
+    object: Object,
+    /// The pod itself, once somebody has asked for it.
+    pod: OnceLock<Arc<Pod>>,
+    node: Box<str>,
+    started: Option<Time>,
+    terminating: bool,
+    disrupted: bool,
+}
+
+impl Placed {
+    fn new(object: Object, pod: &Pod) -> Self {
+        Self {
+            object,
+            pod: OnceLock::new(),
+            node: node_name(pod).into(),
+            started: started(pod).cloned(),
+            terminating: is_terminating(pod),
+            disrupted: is_disrupted(pod),
+        }
+    }
+}
+
+fn node_name(pod: &Pod) -> &str {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+fn started(pod: &Pod) -> Option<&Time> {
+    pod.status.as_ref().and_then(|status| status.start_time.as_ref())
+}
+
+fn is_terminating(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+fn is_disrupted(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "DisruptionTarget")
 }
 
 impl PodInfo {
@@ -55,14 +110,16 @@ impl PodInfo {
 
     /// A pod of a known shape.
     pub(super) fn with_template(pod: Arc<Pod>, template: Arc<PodTemplate>) -> Self {
-        let meta = &pod.metadata;
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let name = meta.name.as_deref().unwrap_or_default();
-        let key: Arc<str> = format!("{namespace}/{name}").into();
-        // A pod that never met a server is told apart by its name.
-        let uid = meta.uid.as_deref().filter(|uid| !uid.is_empty());
-        let uid = uid.map_or_else(|| Arc::clone(&key), Arc::from);
-        Self { uid, key, template, pod }
+        let (uid, key) = names(&pod);
+        Self { uid, key, template, body: Body::Held(pod) }
+    }
+
+    /// A pod of a known shape with a node, which is read again from its object when it is asked
+    /// for.
+    pub(super) fn placed(object: Object, pod: &Pod, template: Arc<PodTemplate>) -> Self {
+        let (uid, key) = names(pod);
+        let body = Body::Placed(Arc::new(Placed::new(object, pod)));
+        Self { uid, key, template, body }
     }
 
     /// The same pod under a uid of its own, as simulations of many replicas need it: they share
@@ -82,16 +139,27 @@ impl PodInfo {
         &self.template
     }
 
-    /// The pod.
-    #[must_use]
-    pub fn pod(&self) -> &Arc<Pod> {
-        &self.pod
+    fn details(&self) -> Option<&Details> {
+        self.template.details.as_deref()
     }
 
-    /// Its spec; empty if it has none.
+    /// The pod. One that has a node may have to be decoded first, and its object stays in memory
+    /// then: for what is asked of many pods there are the other methods.
+    #[must_use]
+    pub fn pod(&self) -> &Arc<Pod> {
+        match &self.body {
+            Body::Held(pod) => pod,
+            // It was read from this object before, so it can be again.
+            Body::Placed(placed) => {
+                placed.pod.get_or_init(|| placed.object.view().unwrap_or_default())
+            }
+        }
+    }
+
+    /// Its spec; empty if it has none. See [`pod`](Self::pod).
     #[must_use]
     pub fn spec(&self) -> &PodSpec {
-        self.pod.spec.as_ref().unwrap_or_else(|| &NO_SPEC)
+        self.pod().spec.as_ref().unwrap_or_else(|| &NO_SPEC)
     }
 
     /// Its uid.
@@ -113,62 +181,76 @@ impl PodInfo {
     /// Its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+        self.key.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.pod.metadata.name.as_deref().unwrap_or_default()
+        self.key.split_once('/').map_or("", |(_, name)| name)
     }
 
-    /// Whether two states of one pod differ in nothing that is read of pods on nodes.
-    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let said = |pod: &Self| {
-            let status = pod.pod.status.as_ref();
-            let started = status.and_then(|status| status.start_time.clone());
-            let mut all = status.iter().flat_map(|status| status.conditions.iter().flatten());
-            (started, all.any(|condition| condition.type_ == "DisruptionTarget"))
-        };
-        said(self) == said(other)
+    /// When it started to run, if its node said so.
+    #[must_use]
+    pub fn started(&self) -> Option<&Time> {
+        match &self.body {
+            Body::Held(pod) => started(pod),
+            Body::Placed(placed) => placed.started.as_ref(),
+        }
     }
 
     /// Its priority; zero if it has none.
     #[must_use]
     pub fn priority(&self) -> i32 {
-        self.spec().priority.unwrap_or_default()
+        self.template.priority
     }
 
     /// The node it is on, or chosen for; empty while there is none.
     #[must_use]
     pub fn node_name(&self) -> &str {
-        self.spec().node_name.as_deref().unwrap_or_default()
+        match &self.body {
+            Body::Held(pod) => node_name(pod),
+            Body::Placed(placed) => &placed.node,
+        }
     }
 
-    /// The node that is kept for it; empty if there is none.
+    /// The node that is kept for it; empty if there is none. See [`pod`](Self::pod).
     #[must_use]
     pub fn nominated_node(&self) -> &str {
-        let status = self.pod.status.as_ref();
+        let status = self.pod().status.as_ref();
         status.and_then(|status| status.nominated_node_name.as_deref()).unwrap_or_default()
     }
 
     /// Its labels.
     #[must_use]
     pub fn labels(&self) -> &BTreeMap<String, String> {
-        self.pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+        self.details().map_or(&NO_LABELS, |details| &details.labels)
     }
 
     /// Whether it is being deleted.
     #[must_use]
     pub fn is_terminating(&self) -> bool {
-        self.pod.metadata.deletion_timestamp.is_some()
+        match &self.body {
+            Body::Held(pod) => is_terminating(pod),
+            Body::Placed(placed) => placed.terminating,
+        }
+    }
+
+    /// Whether whoever makes it leave has said so, by a condition `DisruptionTarget`.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
+    #[must_use]
+    pub fn is_disrupted(&self) -> bool {
+        match &self.body {
+            Body::Held(pod) => is_disrupted(pod),
+            Body::Placed(placed) => placed.disrupted,
+        }
     }
 
     /// Its terms of affinity to and from other pods.
     #[must_use]
     pub fn affinities(&self) -> &Affinities {
         static NONE: Affinities = Affinities::new();
-        self.template.affinities.as_deref().unwrap_or(&NONE)
+        self.details().map_or(&NONE, |details| &details.affinities)
     }
 
     /// What it asks for.
@@ -183,10 +265,18 @@ impl PodInfo {
         self.template.scoring
     }
 
+    /// Its volumes, apart from what the node makes itself out of the API or of nothing
+    /// (`configMap`, `secret`, `projected`, `downwardAPI`, `emptyDir`, `hostPath`).
+    /// <https://kubernetes.io/docs/concepts/storage/volumes/>
+    #[must_use]
+    pub fn attached_volumes(&self) -> &[Volume] {
+        self.details().map_or(&[], |details| &details.volumes)
+    }
+
     /// The ports it takes on its node.
     #[must_use]
     pub fn host_ports(&self) -> &[HostPort] {
-        &self.template.ports
+        self.details().map_or(&[], |details| &details.ports)
     }
 }
 
@@ -194,6 +284,17 @@ impl fmt::Debug for PodInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PodInfo").field("key", &self.key).field("uid", &self.uid).finish()
     }
+}
+
+/// A pod's uid, and its namespace with its name.
+fn names(pod: &Pod) -> (Arc<str>, Arc<str>) {
+    let meta = &pod.metadata;
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let key: Arc<str> = format!("{namespace}/{name}").into();
+    // A pod that never met a server is told apart by its name.
+    let uid = meta.uid.as_deref().filter(|uid| !uid.is_empty());
+    (uid.map_or_else(|| Arc::clone(&key), Arc::from), key)
 }
 
 pub(super) fn host_ports(pod: &Pod) -> Vec<HostPort> {
@@ -214,4 +315,66 @@ pub(super) fn host_ports(pod: &Pod) -> Vec<HostPort> {
         })
     });
     taken.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::snapshot::Templates;
+
+    fn object(status: &serde_json::Value, deletion: Option<&str>) -> Object {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"app": "a"},
+                "deletionTimestamp": deletion},
+            "spec": {"nodeName": "node", "priority": 7, "containers": [{"name": "c",
+                "resources": {"requests": {"cpu": "2"}},
+                "ports": [{"containerPort": 80, "hostPort": 8080}]}],
+                "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "claim"}},
+                    {"name": "s", "secret": {"secretName": "secret"}}]},
+            "status": status});
+        Object::from_json(pod.to_string().as_bytes(), None).unwrap()
+    }
+
+    fn said(pod: &PodInfo) -> String {
+        format!(
+            "{pod:?} {} {} {} {} {} {:?} {} {} {:?} {:?} {:?} {:?}",
+            pod.namespace(),
+            pod.name(),
+            pod.uid(),
+            pod.node_name(),
+            pod.priority(),
+            pod.started(),
+            pod.is_terminating(),
+            pod.is_disrupted(),
+            pod.labels(),
+            pod.requests(),
+            pod.host_ports(),
+            pod.attached_volumes(),
+        )
+    }
+
+    #[test]
+    fn a_pod_on_a_node_is_known_without_being_held() {
+        let disrupted = json!({"startTime": "2026-01-02T03:04:05Z",
+            "conditions": [{"type": "DisruptionTarget", "status": "True"}]});
+        let states = [
+            object(&json!({}), None),
+            object(&disrupted, None),
+            object(&disrupted, Some("2026-01-02T03:05:00Z")),
+        ];
+        for object in states {
+            let pod = object.view::<Pod>().unwrap();
+            let whole = PodInfo::new(Arc::clone(&pod));
+            let lean = Templates::default().read_placed(&object, &pod);
+            assert_eq!(said(&lean), said(&whole));
+            assert_eq!(lean.attached_volumes().len(), 1);
+            drop((whole, pod));
+            assert!(!object.drop_idle_view(), "nobody holds it");
+            assert_eq!(lean.spec().containers[0].name, "c", "it is read again");
+            assert_eq!(*lean.pod(), object.view::<Pod>().unwrap());
+            assert!(object.drop_idle_view(), "and stays at hand then");
+        }
+    }
 }

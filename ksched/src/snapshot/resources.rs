@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use kcore::quantity::Quantity;
 
@@ -111,6 +111,20 @@ pub fn pod_requests(pod: &Pod) -> Resources {
     requests(pod, |container| actual(container, &resized))
 }
 
+/// Stands for the pod itself among the names of its containers.
+const POD: &str = "";
+/// Resources that a pod may ask for as a whole.
+const OF_PODS: [&str; 2] = ["cpu", "memory"];
+
+/// Whether a pod may ask for a resource as a whole.
+fn is_of_pods(name: &str) -> bool {
+    OF_PODS.contains(&name) || name.starts_with("hugepages-")
+}
+
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
 /// What a container asks for, or has, if it was resized.
 fn actual(container: &Container, resized: &[(String, Resources)]) -> Resources {
     if let Some((_, has)) = resized.iter().find(|(name, _)| *name == container.name) {
@@ -126,22 +140,19 @@ fn actual(container: &Container, resized: &[(String, Resources)]) -> Resources {
 /// <https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/>
 pub(crate) fn resized(pod: &Pod) -> Vec<(String, Resources)> {
     let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return Vec::new() };
-    let infeasible = status.conditions.iter().flatten().any(|condition| {
-        condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
-    });
+    let infeasible = is_infeasible(status);
     let statuses = status.container_statuses.iter().flatten();
     let statuses = statuses.chain(status.init_container_statuses.iter().flatten());
-    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    // Whoever only starts the pod is never resized.
+    let sidecars = || spec.init_containers.iter().flatten().filter(|init| is_sidecar(init));
+    let containers = || spec.containers.iter().chain(sidecars());
     let mut resized = Vec::new();
     for status in statuses {
         let Some(container) = containers().find(|c| c.name == status.name) else { continue };
         let asked = container.resources.as_ref().and_then(|all| all.requests.as_ref());
         let asked = Resources::from_list(asked);
-        let given = status.resources.as_ref().and_then(|all| all.requests.as_ref());
-        if given.is_none() && status.allocated_resources.is_none() {
-            continue;
-        }
-        let mut has = Resources::from_list(given);
+        let Some(given) = &status.resources else { continue };
+        let mut has = Resources::from_list(given.requests.as_ref());
         has.max(&Resources::from_list(status.allocated_resources.as_ref()));
         if !infeasible {
             has.max(&asked);
@@ -150,7 +161,62 @@ pub(crate) fn resized(pod: &Pod) -> Vec<(String, Resources)> {
             resized.push((status.name.clone(), has));
         }
     }
+    let (asked, has) = (own_requests(pod), own_amounts(pod));
+    if asked != has {
+        let mut amounts = Resources::default();
+        has.iter().for_each(|(name, amount)| *amounts.slot(name) = *amount);
+        resized.push((POD.to_owned(), amounts));
+    }
     resized
+}
+
+/// Whether the node has said that it can never give the pod what it asks for.
+fn is_infeasible(status: &PodStatus) -> bool {
+    let mut pending = status.conditions.iter().flatten().filter(|c| c.type_ == "PodResizePending");
+    pending.any(|condition| condition.reason.as_deref() == Some("Infeasible"))
+}
+
+/// What a pod asks for as a whole.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
+fn own_requests(pod: &Pod) -> BTreeMap<&str, i64> {
+    let own = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    own.map(|own| whole(own.requests.as_ref())).unwrap_or_default()
+}
+
+/// The resources of a list that pods may ask for as a whole.
+fn whole(list: Option<&BTreeMap<String, ApiQuantity>>) -> BTreeMap<&str, i64> {
+    let amount = |(name, quantity): (_, &ApiQuantity)| {
+        let quantity = Quantity::from_api(quantity).unwrap_or_default();
+        (name, if name == "cpu" { quantity.milli() } else { quantity.units() })
+    };
+    let all = list.into_iter().flatten().map(|(name, quantity)| (name.as_str(), quantity));
+    all.filter(|(name, _)| is_of_pods(name)).map(amount).collect()
+}
+
+/// What counts of a pod as a whole: as of containers, the larger of what it asks for and has.
+fn own_amounts(pod: &Pod) -> BTreeMap<&str, i64> {
+    let asked = own_requests(pod);
+    let Some(status) = pod.status.as_ref().filter(|_| !asked.is_empty()) else { return asked };
+    let Some(given) = given_as_a_whole(status) else { return asked };
+    let mut amounts = if is_infeasible(status) { BTreeMap::new() } else { asked };
+    for (name, amount) in given.into_iter().flatten() {
+        let slot = amounts.entry(name).or_insert(amount);
+        *slot = amount.max(*slot);
+    }
+    amounts
+}
+
+/// What a node says that it gives a pod as a whole, in each of two places.
+fn given_as_a_whole(status: &PodStatus) -> Option<[BTreeMap<&str, i64>; 2]> {
+    k8s_openapi::k8s_if_ge_1_35! {
+        let given = status.resources.as_ref()?;
+        return Some([given.requests.as_ref(), status.allocated_resources.as_ref()].map(whole));
+    }
+    #[allow(unreachable_code, reason = "only where the API has no such field")]
+    {
+        let _ = status;
+        None
+    }
 }
 
 /// The same for scoring: containers that ask for no CPU or memory count with a small default.
@@ -161,10 +227,10 @@ pub fn pod_scoring_requests(pod: &Pod) -> Resources {
         let list = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
         let mut asked = actual(container, &resized);
         let names = |name: &str| list.is_some_and(|list| list.contains_key(name));
-        if !names("cpu") {
+        if asked.milli_cpu == 0 && !names("cpu") {
             asked.milli_cpu = DEFAULT_MILLI_CPU;
         }
-        if !names("memory") {
+        if asked.memory == 0 && !names("memory") {
             asked.memory = DEFAULT_MEMORY;
         }
         asked
@@ -180,7 +246,7 @@ fn requests(pod: &Pod, of: impl Fn(&Container) -> Resources) -> Resources {
     }
     for container in spec.init_containers.iter().flatten() {
         let mut asked = of(container);
-        if container.restart_policy.as_deref() == Some("Always") {
+        if is_sidecar(container) {
             sidecars.add(&asked, 1);
             start.max(&sidecars);
         } else {
@@ -191,13 +257,9 @@ fn requests(pod: &Pod, of: impl Fn(&Container) -> Resources) -> Resources {
     together.add(&sidecars, 1);
     together.max(&start);
     // What the pod itself asks for stands in place of its containers' sum.
-    let own = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    let own = own.into_iter().flatten();
-    for (name, _) in own.clone() {
-        *together.slot(name) = 0;
+    for (name, amount) in own_amounts(pod) {
+        *together.slot(name) = amount;
     }
-    let own = own.map(|(name, amount)| (name.clone(), amount.clone())).collect();
-    together.add(&Resources::from_list(Some(&own)), 1);
     together.add(&Resources::from_list(spec.overhead.as_ref()), 1);
     together
 }

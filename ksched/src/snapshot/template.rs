@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use kcore::collections::HashMap;
-use kcore::object::controller_of;
+use kcore::object::{Object, controller_of};
 
 use super::pod::{HostPort, PodInfo, host_ports};
 use super::resources::resized;
@@ -19,16 +19,40 @@ pub const MAX_TEMPLATES: usize = 8_192;
 
 /// What the scheduler reads of a pod besides its name: the same for all pods of one shape, such
 /// as those of one ReplicaSet, and computed once for them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PodTemplate {
     id: u64,
+    /// None for pods that have none of it.
+    pub(super) details: Option<Arc<Details>>,
+    pub(super) priority: i32,
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
+}
+
+/// What many pods have nothing of.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) labels: BTreeMap<String, String>,
+    /// Those that are more than files which the node makes.
+    pub(super) volumes: Vec<Volume>,
     pub(super) ports: Vec<HostPort>,
-    /// None for the many that have none.
-    pub(super) affinities: Option<Arc<Affinities>>,
-    /// How many claims of volumes it mentions.
-    pub(super) claims: i64,
+    pub(super) affinities: Affinities,
+}
+
+impl Details {
+    fn of(pod: &Pod) -> Option<Arc<Self>> {
+        let this = Self {
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            volumes: attached(pod),
+            ports: host_ports(pod),
+            affinities: Affinities::of(pod),
+        };
+        let has_any = !this.labels.is_empty()
+            || !this.volumes.is_empty()
+            || !this.ports.is_empty()
+            || !this.affinities.is_empty();
+        has_any.then(|| Arc::new(this))
+    }
 }
 
 impl PodTemplate {
@@ -36,11 +60,10 @@ impl PodTemplate {
         let scoring = pod_scoring_requests(pod);
         Self {
             id,
+            details: Details::of(pod),
+            priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
-            ports: host_ports(pod),
-            affinities: Some(Affinities::of(pod)).filter(|all| !all.is_empty()).map(Arc::new),
-            claims: claim_count(pod),
         }
     }
 
@@ -53,10 +76,16 @@ impl PodTemplate {
     }
 }
 
-fn claim_count(pod: &Pod) -> i64 {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let claims = volumes.filter(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
-    i64::try_from(claims.count()).unwrap_or(i64::MAX)
+fn attached(pod: &Pod) -> Vec<Volume> {
+    let volumes = pod.spec.iter().flat_map(volumes);
+    let made_by_the_node = |volume: &Volume| {
+        volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.empty_dir.is_some()
+            || volume.downward_api.is_some()
+            || volume.host_path.is_some()
+    };
+    volumes.filter(|volume| !made_by_the_node(volume)).cloned().collect()
 }
 
 /// One pod of a shape, and what is computed of it.
@@ -83,6 +112,13 @@ impl Templates {
         PodInfo::with_template(pod, template)
     }
 
+    /// Reads a pod that has a node, and keeps of it what is read of such pods often: the rest is
+    /// read again from `object`, whose view the pod is.
+    pub fn read_placed(&mut self, object: &Object, pod: &Arc<Pod>) -> PodInfo {
+        let template = self.template(pod);
+        PodInfo::placed(object.clone(), pod, template)
+    }
+
     /// A pod like another one, under a uid of its own, that asks for other amounts: as simulations
     /// of very many different pods need it. They share the object, which says what the other one
     /// asks for.
@@ -94,9 +130,7 @@ impl Templates {
             filled(requests.memory, DEFAULT_MEMORY),
         );
         let of = pod.template();
-        let (ports, affinities) = (of.ports.clone(), of.affinities.clone());
-        let claims = of.claims;
-        let template = PodTemplate { id: self.ids, requests, scoring, ports, affinities, claims };
+        let template = PodTemplate { id: self.ids, requests, scoring, ..PodTemplate::clone(of) };
         pod.replica(uid).shaped(Arc::new(template))
     }
 

@@ -371,14 +371,15 @@ impl Trial {
                 let leaving = nodes[at].pods().iter().next().cloned();
                 leaving.and_then(|pod| {
                     nodes[at].remove_pod(pod.uid());
-                    let old = Some(EventObject::Pod(Arc::clone(pod.pod())));
+                    let old = Some(EventObject::Pod(pod));
                     happening(EventResource::AssignedPod, Action::DELETE, old, None)
                 })
             }
             _ => {
                 let come = draw_pod(&self.random).uid("come").on(nodes[at].name()).info();
-                let new = Some(EventObject::Pod(Arc::clone(come.pod())));
-                nodes[at].add_pod(Arc::new(come));
+                let come = Arc::new(come);
+                let new = Some(EventObject::Pod(Arc::clone(&come)));
+                nodes[at].add_pod(come);
                 happening(EventResource::AssignedPod, Action::ADD, None, new)
             }
         };

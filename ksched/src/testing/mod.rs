@@ -398,6 +398,20 @@ impl Cluster {
     /// # Errors
     /// The message its owner is told if nobody can, or the node that has room.
     pub fn nominate(&self, pod: PodBuilder) -> Result<String, String> {
+        self.preempt(pod).map(|(node, _)| node)
+    }
+
+    /// The pods that have to leave for a pod, by name, where [`nominate`](Self::nominate) finds a
+    /// node: the most important first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn victims(&self, pod: PodBuilder) -> Result<Vec<String>, String> {
+        let (_, victims) = self.preempt(pod)?;
+        Ok(victims.iter().map(|victim| victim.name().to_owned()).collect())
+    }
+
+    fn preempt(&self, pod: PodBuilder) -> Result<(String, Vec<Arc<PodInfo>>), String> {
         let framework = self.framework().map_err(|error| error.to_string())?;
         let random = Random::seeded(self.seed);
         let found =
@@ -405,7 +419,7 @@ impl Cluster {
         match found {
             Ok(placement) => Err(format!("{} has room", placement.node)),
             Err(unplaced) => match &unplaced.nominated {
-                Some(node) if !node.is_empty() => Ok(node.clone()),
+                Some(node) if !node.is_empty() => Ok((node.clone(), unplaced.victims.clone())),
                 _ => Err(unplaced.message()),
             },
         }

@@ -5,6 +5,7 @@
 mod naive;
 mod preempting;
 mod strangers;
+mod victims;
 mod world;
 
 use std::fmt::Display;
@@ -37,6 +38,9 @@ const PLUGINS: [&str; 9] = [
     "NodeResourcesBalancedAllocation",
     "ImageLocality",
 ];
+
+/// Those of them that turn nodes away.
+const FILTERS: &[&str] = PLUGINS.first_chunk::<7>().unwrap();
 
 /// Says what was tried. The test runner keeps what tests print to itself unless they fail, so this
 /// does not print.

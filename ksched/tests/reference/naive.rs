@@ -81,7 +81,11 @@ fn node_affinity(pod: &Pod, node: &NodeInfo) -> bool {
     required.is_none_or(|required| required.node_selector_terms.iter().any(|t| term(t, node)))
 }
 
-fn selected(selector: &Option<LabelSelector>, labels: &BTreeMap<String, String>) -> bool {
+/// Whether a selector selects these labels.
+pub(crate) fn selected(
+    selector: &Option<LabelSelector>,
+    labels: &BTreeMap<String, String>,
+) -> bool {
     let Some(selector) = selector else { return false };
     let all = selector.match_labels.clone().unwrap_or_default();
     all.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -243,6 +247,21 @@ impl Question<'_> {
             }
         }
         None
+    }
+
+    /// Whether the pod minds others, or a running one minds it.
+    pub(crate) fn minds_others(&self) -> bool {
+        let pod = self.pod.pod();
+        let (near, far, _) = terms(pod);
+        let minds = |node: &NodeInfo, other: &Pod| {
+            let (_, theirs, _) = terms(other);
+            theirs.iter().any(|term| {
+                node.labels().contains_key(&term.topology_key)
+                    && means(term, other, pod, self.namespaces)
+            })
+        };
+        let on = |node: &Arc<NodeInfo>| node.pods().iter().any(|other| minds(node, other.pod()));
+        !near.is_empty() || !far.is_empty() || self.nodes.iter().any(on)
     }
 
     fn constraints(&self, action: &str) -> Vec<TopologySpreadConstraint> {

@@ -1,8 +1,10 @@
 //! Nodes that are kept for pods, and pods that make others leave: what an engine and the tables of
-//! preemption remember is held against cycles that remember nothing.
+//! preemption remember is held against cycles that remember nothing, and who has to leave which
+//! node against a reference that shares nothing with them.
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kcore::random::Random;
 use ksched::framework::{Framework, Profile};
@@ -12,6 +14,7 @@ use ksched::snapshot::PodInfo;
 use ksched::testing::{Cluster, PodBuilder, draw_pod};
 use serde_json::json;
 
+use crate::victims::Need;
 use crate::world::World;
 use crate::{STEPS, say};
 
@@ -24,6 +27,10 @@ fn draw(random: &Random) -> PodBuilder {
     let pod = if random.chance(0.2) { drawn } else { plain(random) };
     let minute = random.below(3);
     let pod = pod.priority(i32::try_from(random.below(4)).unwrap());
+    let pod = if random.chance(0.05) { pod.spec("preemptionPolicy", "Never".into()) } else { pod };
+    if random.chance(0.1) {
+        return pod;
+    }
     pod.status("startTime", format!("2026-01-01T00:0{minute}:00Z").into())
 }
 
@@ -43,19 +50,37 @@ enum Budgets {
     Tight,
 }
 
-fn framework(budgets: Budgets) -> Framework {
-    let cluster = Cluster::new([]).profile(Profile::default());
-    let budget = |namespace: &str, allowed: i32| {
-        json!({"metadata": {"name": "b", "namespace": namespace},
-            "spec": {"selector": {"matchLabels": {"app": "web"}}},
-            "status": {"disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1,
-                "expectedPods": 1}})
-    };
-    if budgets == Budgets::None {
-        return cluster.framework().unwrap();
+impl Budgets {
+    /// In one namespace there are two, of which one protects few; in the other one that may be
+    /// broken a little, and one that protects nobody.
+    fn list(self) -> Vec<PodDisruptionBudget> {
+        let budget = |name: &str, namespace: &str, selector: serde_json::Value, allowed: i32| {
+            let budget = json!({"metadata": {"name": name, "namespace": namespace},
+                "spec": {"selector": selector},
+                "status": {"disruptionsAllowed": allowed, "currentHealthy": 1,
+                    "desiredHealthy": 1, "expectedPods": 1}});
+            serde_json::from_value(budget).unwrap()
+        };
+        let labels = |key: &str, value: &str| json!({"matchLabels": {key: value}});
+        match self {
+            Self::None => Vec::new(),
+            Self::Tight => vec![
+                budget("web", "a", labels("app", "web"), 0),
+                budget("second", "a", labels("version", "2"), 1),
+                budget("web", "b", labels("app", "web"), 1),
+                budget("all", "b", json!({}), 0),
+            ],
+        }
     }
-    let cluster = cluster.json::<PodDisruptionBudget>(budget("a", 0));
-    cluster.json::<PodDisruptionBudget>(budget("b", 1)).framework().unwrap()
+}
+
+fn framework(world: &World, budgets: Budgets) -> Framework {
+    let mut cluster = Cluster::new([]).profile(Profile::default());
+    for (name, labels) in &world.namespaces {
+        cluster = cluster.json::<Namespace>(json!({"metadata": {"name": name, "labels": labels}}));
+    }
+    let all = budgets.list().into_iter();
+    all.fold(cluster, Cluster::object::<PodDisruptionBudget>).framework().unwrap()
 }
 
 /// Pods that nodes are kept for.
@@ -96,6 +121,14 @@ impl Keeping {
     }
 }
 
+/// Holds who has to leave which node against the reference.
+fn compare(need: &Need<'_>, unplaced: &Unplaced, step: usize) {
+    let node = unplaced.nominated.clone().filter(|node| !node.is_empty());
+    let victims = unplaced.victims.iter().map(|victim| victim.uid().to_owned()).collect();
+    let found: Option<(String, Vec<String>)> = node.map(|node| (node, victims));
+    assert_eq!(found, need.answer(), "step {step}: {}", need.pod.key());
+}
+
 fn told(outcome: &Result<Placement, Box<Unplaced>>) -> String {
     match outcome {
         Ok(placed) => format!("{} of {}: {}", placed.node, placed.feasible, placed.score),
@@ -106,7 +139,8 @@ fn told(outcome: &Result<Placement, Box<Unplaced>>) -> String {
 /// Runs the steps: how many pods were placed, how many made others leave, and how many neither.
 fn run(seed: u64, budgets: Budgets) -> [usize; 3] {
     let mut world = World::with_pods(seed, draw);
-    let framework = framework(budgets);
+    let framework = framework(&world, budgets);
+    let budgets = budgets.list();
     let (mut engine, mut counts) = (Engine::default(), [0; 3]);
     let mut keeping = Keeping { kept: Kept::new(), pods: Vec::new() };
     let mut names: Vec<Arc<str>> = Vec::new();
@@ -144,25 +178,31 @@ fn run(seed: u64, budgets: Budgets) -> [usize; 3] {
                 keeping.forget(&world, pod.uid());
                 world.place(&pod, &placed.node);
             }
-            Err(unplaced) => match unplaced.nominated.as_deref() {
-                Some(node) if !node.is_empty() => {
-                    counts[1] += 1;
-                    keeping.keep(&world, node, &pod);
+            Err(unplaced) => {
+                let (nodes, namespaces) = (world.snapshot.nodes(), &world.namespaces);
+                let (budgets, kept) = (&budgets, &keeping.pods);
+                let need = Need { nodes, pod: &pod, namespaces, budgets, kept };
+                compare(&need, &unplaced, step);
+                match unplaced.nominated.as_deref() {
+                    Some(node) if !node.is_empty() => {
+                        counts[1] += 1;
+                        keeping.keep(&world, node, &pod);
+                    }
+                    _ => counts[2] += 1,
                 }
-                _ => counts[2] += 1,
-            },
+            }
         }
     }
     let [placed, preempting, refused] = counts;
     say(format_args!(
         "seed {seed}: {STEPS} steps, {placed} placed, {preempting} made others leave, {refused} \
-         refused: DefaultPreemption, nodes kept for pods"
+         refused: DefaultPreemption, nodes kept for pods, the same victims"
     ));
     counts
 }
 
 #[test]
-fn preemption_agrees_with_cycles_that_remember_nothing() {
+fn preemption_agrees_with_the_reference_and_with_cycles_that_remember_nothing() {
     for (seed, budgets) in [(11, Budgets::None), (12, Budgets::Tight)] {
         let counts = run(seed, budgets);
         assert!(counts.iter().all(|count| *count > 500), "{counts:?}");

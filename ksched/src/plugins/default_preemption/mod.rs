@@ -125,6 +125,9 @@ impl DefaultPreemption {
 
 /// Whether a scheduler made a pod leave.
 fn was_preempted(pod: &PodInfo) -> bool {
+    if !pod.is_disrupted() {
+        return false;
+    }
     let conditions = pod.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut disrupted = conditions.filter(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     disrupted.any(|condition| condition.reason.as_deref() == Some(evict::REASON))
@@ -187,7 +190,8 @@ impl PostFilterPlugin for DefaultPreemption {
                 let lesser = lesser.filter(|other| other.priority() < pod.priority());
                 let effect =
                     evict::effect((&self.handle, &self.telling), pod, node, victims, lesser);
-                PostFilterResult::nominate(node, Some(effect))
+                let victims = victims.to_vec();
+                PostFilterResult { victims, ..PostFilterResult::nominate(node, Some(effect)) }
             }
             None => {
                 let status = refusal(diagnosis.nodes, &table);

@@ -43,6 +43,7 @@ pub(super) fn propose<'a>(
         };
         let lesser = lesser.get(&node).into_iter().flatten();
         let effect = evict::effect((&handle, &telling), &pod, &node, victims.pods(), lesser);
-        PostFilterResult::nominate(node, Some(effect))
+        let victims = victims.pods().to_vec();
+        PostFilterResult { victims, ..PostFilterResult::nominate(node, Some(effect)) }
     }))
 }

@@ -31,8 +31,7 @@ enum Started {
 
 impl Started {
     fn of(pod: &PodInfo) -> Self {
-        let status = pod.pod().status.as_ref();
-        status.and_then(|status| status.start_time.clone()).map_or(Self::NotYet, Self::At)
+        pod.started().cloned().map_or(Self::NotYet, Self::At)
     }
 }
 
@@ -50,10 +49,11 @@ pub(super) enum Outcome {
     Status(Status),
 }
 
-/// The more important pod first: by priority, then by who has run longer.
+/// The more important pod first: by priority, then by who has run longer, then by the smaller uid.
 fn by_importance(a: &Arc<PodInfo>, b: &Arc<PodInfo>) -> Ordering {
     let by_priority = b.priority().cmp(&a.priority());
-    by_priority.then_with(|| Started::of(a).cmp(&Started::of(b)))
+    let by_start = by_priority.then_with(|| Started::of(a).cmp(&Started::of(b)));
+    by_start.then_with(|| a.uid().cmp(b.uid()))
 }
 
 impl Victims {

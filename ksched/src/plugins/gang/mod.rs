@@ -225,7 +225,7 @@ impl EnqueueExtensions for GangScheduling {
     fn events_to_register(&self) -> Vec<EventRegistration> {
         let same = |pod: &PodInfo, what: &crate::framework::Happening| {
             let other = what.new.as_ref().or(what.old.as_ref()).and_then(|object| object.pod());
-            let other = other.and_then(|other| group(other)).map(|(key, _)| key);
+            let other = other.and_then(|other| group(other.pod())).map(|(key, _)| key);
             match group(pod.pod()).map(|(key, _)| key) == other {
                 true => QueueingHint::Queue,
                 false => QueueingHint::Skip,

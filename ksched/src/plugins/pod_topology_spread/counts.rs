@@ -33,7 +33,11 @@ pub(super) struct Counts {
 
 impl Known {
     pub(super) fn new(constraints: Constraints, services: u64) -> Self {
-        Self { constraints: Arc::new(constraints), services, hard: Vec::new(), soft: Vec::new() }
+        Self::of(Arc::new(constraints), services)
+    }
+
+    pub(super) fn of(constraints: Arc<Constraints>, services: u64) -> Self {
+        Self { constraints, services, hard: Vec::new(), soft: Vec::new() }
     }
 
     /// The pods of each hard constraint.

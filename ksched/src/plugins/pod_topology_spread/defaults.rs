@@ -1,12 +1,13 @@
 //! Constraints of pods that have none of their own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ReplicationController, Service, TopologySpreadConstraint};
-use kcore::informer::{Lister, Registration};
+use kcore::informer::{Change, Lister, Registration};
 use kcore::object::controller_of;
 use kcore::selector::LabelSelector;
 
@@ -31,43 +32,49 @@ pub(super) struct Selectors {
     replica_sets: Lister<ReplicaSet>,
     stateful_sets: Lister<StatefulSet>,
     changes: Arc<AtomicU64>,
-    _registration: Registration,
+    _registrations: [Registration; 2],
 }
 
 impl Selectors {
     pub(super) fn new(handle: &Handle) -> Self {
         let informers = handle.informers();
         let services = informers.of::<Service>();
+        let controllers = informers.of::<ReplicationController>();
         let changes = Arc::new(AtomicU64::new(1));
-        let counter = Arc::clone(&changes);
-        let _registration = services.on_change(move |change| {
-            let selector = |service: &Arc<Service>| {
-                service.spec.as_ref().and_then(|spec| spec.selector.clone())
-            };
-            let before = change.before().map(selector);
-            if change.is_deleted() || before != change.after().map(selector) {
-                counter.fetch_add(1, Ordering::Release);
-            }
-        });
+        let [of_services, of_controllers] = [(); 2].map(|()| Arc::clone(&changes));
+        // Those of the other controllers never change.
+        let _registrations = [
+            services.on_change(move |change| {
+                if selects_others(&change, |s| s.spec.as_ref()?.selector.as_ref()) {
+                    of_services.fetch_add(1, Ordering::Release);
+                }
+            }),
+            controllers.on_change(move |change| {
+                let changed = matches!(change, Change::Updated { .. });
+                if changed && selects_others(&change, |c| c.spec.as_ref()?.selector.as_ref()) {
+                    of_controllers.fetch_add(1, Ordering::Release);
+                }
+            }),
+        ];
         Self {
             services: services.lister(),
-            controllers: informers.of::<ReplicationController>().lister(),
+            controllers: controllers.lister(),
             replica_sets: informers.of::<ReplicaSet>().lister(),
             stateful_sets: informers.of::<StatefulSet>().lister(),
             changes,
-            _registration,
+            _registrations,
         }
     }
 
-    /// Grows whenever Services select other pods.
+    /// Grows whenever Services, or controllers whose selectors can change, select other pods.
     pub(super) fn version(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
     /// What selects the pods that belong with this one; `None` if nothing does. The second says
-    /// whether that is final as long as Services stay as they are.
+    /// whether that is final as long as the [version](Self::version) stays as it is.
     fn of(&self, pod: &PodInfo) -> (Option<LabelSelector>, bool) {
-        let mut labels = std::collections::BTreeMap::new();
+        let mut labels = BTreeMap::new();
         for service in self.services.list_in(pod.namespace(), &LabelSelector::everything()) {
             let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone());
             let Some(selector) = selector.filter(|selector| !selector.is_empty()) else { continue };
@@ -116,7 +123,8 @@ impl Selectors {
         if matches!(defaults, Defaults::List(list) if list.is_empty()) {
             return (Constraints::default(), true);
         }
-        let (Some(selector), fixed) = self.of(pod) else { return (Constraints::default(), false) };
+        let (selector, fixed) = self.of(pod);
+        let Some(selector) = selector else { return (Constraints::default(), fixed) };
         let constraints = match defaults {
             Defaults::System => {
                 let all = [(HOSTNAME, 3), (ZONE, 5)];
@@ -134,6 +142,15 @@ impl Selectors {
         };
         (constraints, fixed)
     }
+}
+
+/// Whether a selector is another one than before.
+fn selects_others<K>(
+    change: &Change<Arc<K>>,
+    selector: impl Fn(&K) -> Option<&BTreeMap<String, String>>,
+) -> bool {
+    let of = |object: Option<&Arc<K>>| object.and_then(|object| selector(object).cloned());
+    change.is_deleted() || of(change.before()) != of(change.after())
 }
 
 impl fmt::Debug for Selectors {

@@ -8,7 +8,8 @@ use crate::framework::{
     Action, EnqueueExtensions, EventObject, EventRegistration, EventResource, Happening,
     QueueingHint,
 };
-use crate::snapshot::PodInfo;
+use crate::plugins::volumes::hints::queue_if;
+use crate::snapshot::{NodeInfo, PodInfo};
 
 impl EnqueueExtensions for PodTopologySpread {
     fn events_to_register(&self) -> Vec<EventRegistration> {
@@ -24,40 +25,38 @@ impl EnqueueExtensions for PodTopologySpread {
     }
 }
 
+/// The pod's own constraints that turn nodes away; without any, those are default ones, which
+/// depend on too much to tell.
 fn own(pod: &PodInfo) -> Vec<Constraint> {
     let all = pod.spec().topology_spread_constraints.iter().flatten();
-    all.map(|constraint| Constraint::new(constraint, pod.labels())).collect()
+    let all = all.map(|constraint| Constraint::new(constraint, pod.labels()));
+    all.filter(|constraint| constraint.hard).collect()
 }
 
-/// Pods that are not counted change nothing. Default constraints depend on too much to tell.
+/// Pods that are counted as before change nothing.
 fn hint_of_pod(pod: &PodInfo, what: &Happening) -> QueueingHint {
+    let here = |other: &&Arc<PodInfo>| other.namespace() == pod.namespace();
+    let (old, new) = what.pods();
+    let (old, new) = (old.filter(here), new.filter(here));
     let constraints = own(pod);
-    let counted = |object: &Option<EventObject>| {
-        let other = object.as_ref().and_then(|object| object.pod());
-        other.is_some_and(|other| {
-            let other = PodInfo::new(Arc::clone(other));
-            other.namespace() == pod.namespace()
-                && constraints.iter().any(|own| own.selector.matches(other.labels()))
-        })
-    };
-    if constraints.is_empty() || counted(&what.old) || counted(&what.new) {
-        QueueingHint::Queue
-    } else {
-        QueueingHint::Skip
+    if constraints.is_empty() {
+        return queue_if(old.is_some() || new.is_some());
     }
+    let selects = |own: &Constraint, other: Option<&Arc<PodInfo>>| {
+        other.is_some_and(|other| own.selector.matches(other.labels()))
+    };
+    queue_if(constraints.iter().any(|own| selects(own, old) != selects(own, new)))
 }
 
-/// A node that lacks one of the labels, and did before, is in no place.
+/// A node that is in the same places as before, and counts there as before, changes nothing.
 fn hint_of_node(pod: &PodInfo, what: &Happening) -> QueueingHint {
     let constraints = own(pod);
-    let in_place = |object: &Option<EventObject>| {
-        let node = object.as_ref().and_then(|object| object.node());
-        let labels = node.and_then(|node| node.metadata.labels.as_ref());
-        labels.is_some_and(|labels| constraints.iter().all(|own| labels.contains_key(&*own.key)))
+    // Nowhere if it lacks one of the labels.
+    let places = |object: &Option<EventObject>| {
+        let node = NodeInfo::new(Arc::clone(object.as_ref()?.node()?));
+        let place =
+            |own: &Constraint| Some((node.label(&own.key)?.to_owned(), own.includes(pod, &node)));
+        constraints.iter().map(place).collect::<Option<Vec<_>>>()
     };
-    if constraints.is_empty() || in_place(&what.old) || in_place(&what.new) {
-        QueueingHint::Queue
-    } else {
-        QueueingHint::Skip
-    }
+    queue_if(constraints.is_empty() || places(&what.old) != places(&what.new))
 }

@@ -74,11 +74,15 @@ impl PodTopologySpread {
         Ok(Self { defaults, selectors, counts })
     }
 
-    /// Takes out what is known of a pod's signature, to be put back.
-    fn known(&self, counts: &mut Counts, pod: &PodInfo) -> (Known, bool) {
+    /// Takes out what is known of a pod's signature, to be put back, and says whether it may be:
+    /// what cannot be remembered is kept for the pod's own cycle.
+    fn known(&self, counts: &mut Counts, state: &mut CycleState, pod: &PodInfo) -> (Known, bool) {
         let (signature, version) = (pod.template().signature(), self.selectors.version());
         if let Some(known) = counts.take(signature, version) {
             return (known, true);
+        }
+        if let Some(Told(constraints)) = state.read() {
+            return (Known::of(Arc::clone(constraints), version), false);
         }
         let own = pod.spec().topology_spread_constraints.as_deref().unwrap_or_default();
         let (constraints, lasts) = if own.is_empty() {
@@ -87,9 +91,17 @@ impl PodTopologySpread {
             let all = own.iter().map(|constraint| Constraint::new(constraint, pod.labels()));
             (Constraints::of(all, Unlabeled::LeftOut), true)
         };
-        (Known::new(constraints, version), lasts)
+        let known = Known::new(constraints, version);
+        if !lasts || signature.is_none() {
+            state.write_for_choice(Told(Arc::clone(&known.constraints)));
+        }
+        (known, lasts)
     }
 }
+
+/// The constraints of a pod, found in PreFilter and not to be looked up again.
+#[derive(Debug, Clone)]
+struct Told(Arc<Constraints>);
 
 fn validated(list: Vec<TopologySpreadConstraint>) -> Result<Vec<TopologySpreadConstraint>, String> {
     for (at, constraint) in list.iter().enumerate() {
@@ -193,7 +205,7 @@ impl PreFilterPlugin for PodTopologySpread {
         nodes: &Snapshot,
     ) -> PreFilterResult {
         let mut counts = self.counts.lock();
-        let (mut known, lasts) = self.known(&mut counts, pod);
+        let (mut known, lasts) = self.known(&mut counts, state, pod);
         let constraints = Arc::clone(&known.constraints);
         let tallies = known.hard(pod, nodes);
         if lasts {

@@ -56,7 +56,7 @@ impl PreScorePlugin for PodTopologySpread {
         feasible: &Feasible<'_>,
     ) -> Status {
         let mut counts = self.counts.lock();
-        let (mut known, lasts) = self.known(&mut counts, pod);
+        let (mut known, lasts) = self.known(&mut counts, state, pod);
         let constraints = Arc::clone(&known.constraints);
         let tallies = if constraints.soft.is_empty() { Vec::new() } else { known.soft(pod, nodes) };
         if lasts {

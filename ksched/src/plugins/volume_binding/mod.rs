@@ -1,26 +1,30 @@
 //! VolumeBinding: claims get their volumes where the pod runs.
 
 mod bind;
+mod events;
 mod plan;
+mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeSpec};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kcore::informer::Lister;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::volumes::{Storage, claims, is_bound, volume_name, volume_spec};
+use super::shape::{Shape, ShapePoint};
+use super::volumes::{Storage, annotation, claims, class_name, is_bound, volume_name};
 use crate::framework::{
-    Action, Args, CycleState, EnqueueExtensions, EventRegistration, EventResource, ExtensionPoints,
-    FilterPlugin, Handle, PreBindPlugin, PreFilterPlugin, PreFilterResult, ReservePlugin,
-    SchedulerPlugin, Status,
+    Args, CycleState, ExtensionPoints, FilterPlugin, Handle, PreBindPlugin, PreFilterPlugin,
+    PreFilterResult, ReservePlugin, SchedulerPlugin, Status,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
-use plan::{Plan, Unbound, WRONG_NODE, plan, reachable};
+use plan::{
+    Bound, Candidate, NOT_THERE, Plan, SELECTED_NODE, Unbound, WRONG_NODE, plan as plan_volumes,
+};
 
 /// How long a pod waits for its volumes, if the arguments do not say.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
@@ -29,21 +33,39 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(600);
 /// there, and those that can be made. Once a node is chosen the claims are bound before the pod
 /// is; who makes volumes is told by the annotation `volume.kubernetes.io/selected-node`.
 /// <https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>
+///
+/// Nodes are ranked by how much of their storage the claims use: of the volumes that are there, or
+/// else of what their drivers say they have left (`StorageCapacityScoring`, KEP-4049). The argument
+/// `shape` says what that scores; by default the more is left the better. Where that is not wanted,
+/// disable the plugin at [`Point::Score`](crate::framework::Point::Score).
+/// <https://kubernetes.io/docs/concepts/storage/storage-capacity/>
 #[derive(Debug)]
 pub struct VolumeBinding {
     handle: Handle,
     storage: Storage,
     nodes: Lister<Node>,
+    pods: Lister<Pod>,
     timeout: Duration,
-    /// Volumes that are spoken for, by the uid of the pod that will use them.
-    reserved: Mutex<BTreeMap<String, Vec<String>>>,
+    shape: Shape,
+    /// What is spoken for, by the uid of the pod that will use it.
+    reserved: Mutex<BTreeMap<String, Reserved>>,
+}
+
+/// What is spoken for by one pod.
+#[derive(Debug, Clone, Default)]
+struct Reserved {
+    /// Volumes by their names.
+    volumes: Vec<String>,
+    /// The uids of claims whose volumes are made for the node.
+    claims: Vec<String>,
+    node: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Arguments {
     bind_timeout_seconds: Option<i64>,
-    shape: Option<Vec<serde_json::Value>>,
+    shape: Vec<ShapePoint>,
     #[serde(rename = "apiVersion")]
     _api_version: String,
     #[serde(rename = "kind")]
@@ -52,10 +74,15 @@ struct Arguments {
 
 /// What PreFilter found: the volumes that are bound, and the claims that are not.
 #[derive(Debug, Clone)]
-struct Found {
-    bound: Vec<PersistentVolumeSpec>,
+struct Found(Arc<Volumes>);
+
+#[derive(Debug)]
+struct Volumes {
+    /// Of each claim that is bound; `None` if its volume is gone.
+    bound: Vec<Option<Bound>>,
     unbound: Vec<Unbound>,
-    volumes: Vec<Arc<PersistentVolume>>,
+    /// The volumes that those might take.
+    candidates: Vec<Candidate>,
     reserved: BTreeSet<String>,
 }
 
@@ -79,29 +106,23 @@ impl VolumeBinding {
                 )
             })?),
         };
-        if args.shape.is_some() {
-            return Err(
-                "shape: Forbidden: storage capacity is not scored: leave the field out".to_owned()
-            );
-        }
+        let points = if args.shape.is_empty() { score::default_shape() } else { args.shape };
+        let shape = Shape::new("shape", &points)?;
         let (storage, handle) = (Storage::new(handle), handle.clone());
         let nodes = handle.informers().of::<Node>().lister();
-        Ok(Self { handle, storage, nodes, timeout, reserved: Mutex::default() })
+        let pods = handle.informers().of::<Pod>().lister();
+        Ok(Self { handle, storage, nodes, pods, timeout, shape, reserved: Mutex::default() })
     }
 
-    fn find(&self, pod: &PodInfo) -> Result<Option<Found>, Status> {
-        let all = claims(pod);
-        if all.is_empty() {
-            return Ok(None);
-        }
-        let (mut bound, mut unbound) = (Vec::new(), Vec::new());
-        for mention in all {
+    /// The claims of a pod.
+    ///
+    /// # Errors
+    /// Why it cannot be scheduled with one of them.
+    fn claims(&self, pod: &PodInfo) -> Result<Vec<Arc<PersistentVolumeClaim>>, Status> {
+        let mut all = Vec::new();
+        for mention in claims(pod) {
             let claim = self.storage.claim(pod, &mention)?;
             let name = &mention.name;
-            if claim.metadata.deletion_timestamp.is_some() {
-                let why = format!("persistentvolumeclaim {name:?} is being deleted");
-                return Err(Status::unresolvable(why));
-            }
             let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
             if phase == Some("Lost") {
                 return Err(Status::unresolvable(format!(
@@ -109,41 +130,71 @@ impl VolumeBinding {
                     volume_name(&claim).unwrap_or_default()
                 )));
             }
+            if claim.metadata.deletion_timestamp.is_some() {
+                let why = format!("persistentvolumeclaim {name:?} is being deleted");
+                return Err(Status::unresolvable(why));
+            }
+            all.push(claim);
+        }
+        Ok(all)
+    }
+
+    fn find(&self, pod: &PodInfo) -> Result<Option<Volumes>, Status> {
+        let all = self.claims(pod)?;
+        let others = self.reserved_by_others(pod);
+        let (mut bound, mut unbound) = (Vec::new(), Vec::new());
+        for claim in all {
             if is_bound(&claim) {
-                let Some(volume) = self.storage.volume(&claim) else {
-                    return Err(Status::unresolvable(
-                        "node(s) unavailable due to one or more pvc(s) bound to non-existent \
-                         pv(s)",
-                    ));
-                };
-                bound.push(volume_spec(&volume));
+                bound.push(self.storage.volume(&claim).map(|volume| Bound::new(&volume)));
                 continue;
             }
             let class = self.storage.class(&claim);
-            match class.filter(|_| self.storage.waits_for_consumer(&claim)) {
-                Some(class) if volume_name(&claim).is_none() => {
-                    let capacities = self.storage.capacities(&class);
-                    unbound.push(Unbound { claim, class, capacities });
-                }
-                _ => {
-                    let why = "pod has unbound immediate PersistentVolumeClaims";
-                    return Err(Status::unresolvable(why));
-                }
-            }
+            let class = class.filter(|_| self.storage.waits_for_consumer(&claim));
+            let Some(class) = class.filter(|_| volume_name(&claim).is_none()) else {
+                let why = "pod has unbound immediate PersistentVolumeClaims";
+                return Err(Status::unresolvable(why));
+            };
+            let capacities = self.storage.capacities(&class);
+            let selected = annotation(&claim.metadata, SELECTED_NODE).map(ToOwned::to_owned);
+            let selected = selected.or_else(|| others.node_of(&claim));
+            unbound.push(Unbound { claim, class, capacities, selected });
         }
         // Volumes that every node reaches say nothing of any.
-        bound.retain(|volume: &PersistentVolumeSpec| volume.node_affinity.is_some());
+        bound.retain(|bound| bound.as_ref().is_none_or(|bound| !bound.is_everywhere()));
         if bound.is_empty() && unbound.is_empty() {
             return Ok(None);
         }
-        let volumes = match unbound.is_empty() {
+        let classes: BTreeSet<&str> =
+            unbound.iter().filter_map(|unbound| class_name(&unbound.claim)).collect();
+        let candidates = match classes.is_empty() {
             true => Vec::new(),
             false => self.storage.volumes.list(),
         };
+        let candidates = candidates.into_iter().filter_map(|v| Candidate::new(v, &classes));
+        let candidates = candidates.collect();
+        Ok(Some(Volumes { bound, unbound, candidates, reserved: others.volumes() }))
+    }
+
+    fn reserved_by_others(&self, pod: &PodInfo) -> Others {
         let reserved = self.reserved.lock();
         let others = reserved.iter().filter(|(uid, _)| uid.as_str() != pod.uid());
-        let reserved = others.flat_map(|(_, names)| names.iter().cloned()).collect();
-        Ok(Some(Found { bound, unbound, volumes, reserved }))
+        Others(others.map(|(_, reserved)| reserved.clone()).collect())
+    }
+}
+
+/// What is spoken for by other pods.
+struct Others(Vec<Reserved>);
+
+impl Others {
+    /// The node that a claim's volume is being made for, as nobody else knows yet.
+    fn node_of(&self, claim: &PersistentVolumeClaim) -> Option<String> {
+        let uid = claim.metadata.uid.as_ref()?;
+        let found = self.0.iter().find(|reserved| reserved.claims.contains(uid));
+        found.map(|reserved| reserved.node.clone())
+    }
+
+    fn volumes(&self) -> BTreeSet<String> {
+        self.0.iter().flat_map(|reserved| reserved.volumes.iter().cloned()).collect()
     }
 }
 
@@ -151,6 +202,8 @@ impl SchedulerPlugin for VolumeBinding {
     fn register(self: Arc<Self>, points: &mut ExtensionPoints) {
         points.pre_filter(self.clone());
         points.filter(self.clone());
+        points.pre_score(self.clone());
+        points.score(self.clone());
         points.reserve(self.clone());
         points.pre_bind(self.clone());
         points.enqueue_extensions(self);
@@ -162,7 +215,7 @@ impl PreFilterPlugin for VolumeBinding {
         match self.find(pod) {
             Ok(None) => Status::skip().into(),
             Ok(Some(found)) => {
-                state.write(found);
+                state.write(Found(Arc::new(found)));
                 Status::success().into()
             }
             Err(status) => status.into(),
@@ -172,14 +225,19 @@ impl PreFilterPlugin for VolumeBinding {
 
 impl FilterPlugin for VolumeBinding {
     fn filter(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Status {
-        let Some(found) = state.read::<Found>() else { return Status::success() };
-        let mut reasons = Vec::new();
-        if !found.bound.iter().all(|volume| reachable(volume, node)) {
-            reasons.push(WRONG_NODE.into());
-        }
-        if let Err(why) = plan(&found.unbound, &found.volumes, &found.reserved, node) {
-            reasons.push(why.into());
-        }
+        let Some(Found(found)) = state.read::<Found>() else { return Status::success() };
+        let csi_node = || self.storage.csi_nodes.get("", node.name());
+        // The first volume that is out of reach says why.
+        let away = found.bound.iter().find_map(|bound| match bound {
+            None => Some(NOT_THERE),
+            Some(bound) => (!bound.is_reached(node, csi_node)).then_some(WRONG_NODE),
+        });
+        let unbound = plan_volumes(&found.unbound, &found.candidates, &found.reserved, node).err();
+        // In upstream's order: that a volume is gone is said last.
+        let (wrong, gone) = (away.filter(|why| *why == WRONG_NODE), away);
+        let gone = gone.filter(|why| *why == NOT_THERE);
+        let reasons = [wrong, unbound, gone].into_iter().flatten().map(Into::into);
+        let reasons: Vec<_> = reasons.collect();
         if reasons.is_empty() {
             return Status::success();
         }
@@ -189,26 +247,26 @@ impl FilterPlugin for VolumeBinding {
 
 impl ReservePlugin for VolumeBinding {
     fn reserve(&self, state: &mut CycleState, pod: &PodInfo, node: &str) -> Status {
-        let Some(found) = state.read::<Found>() else { return Status::success() };
+        let Some(Found(found)) = state.read::<Found>() else { return Status::success() };
         if found.unbound.is_empty() {
             return Status::success();
         }
-        let Some(node) = self.nodes.get("", node).map(NodeInfo::new) else {
+        let Some(on) = self.nodes.get("", node).map(NodeInfo::new) else {
             return Status::error(format!("node {node:?} not found"));
         };
         let mut reserved = self.reserved.lock();
         // Others may have reserved since the pod's cycle began.
         let others = reserved.iter().filter(|(uid, _)| uid.as_str() != pod.uid());
-        let taken = others.flat_map(|(_, names)| names.iter().cloned()).collect();
-        let plan = match plan(&found.unbound, &found.volumes, &taken, &node) {
+        let taken = others.flat_map(|(_, own)| own.volumes.iter().cloned()).collect();
+        let plan = match plan_volumes(&found.unbound, &found.candidates, &taken, &on) {
             Ok(plan) => plan,
             Err(why) => return Status::unschedulable(why),
         };
-        let names = plan.bindings.iter().filter_map(|(volume, _)| volume.metadata.name.clone());
-        let names: Vec<String> = names.collect();
-        if !names.is_empty() {
-            reserved.insert(pod.uid().to_owned(), names);
-        }
+        let volumes = plan.bindings.iter().filter_map(|(v, _)| v.volume.metadata.name.clone());
+        let claims = plan.provisions.iter().filter_map(|made| made.claim.metadata.uid.clone());
+        let (volumes, claims) = (volumes.collect(), claims.collect());
+        let own = Reserved { volumes, claims, node: node.to_owned() };
+        reserved.insert(pod.uid().to_owned(), own);
         drop(reserved);
         state.write(Chosen(plan));
         Status::success()
@@ -226,30 +284,15 @@ impl PreBindPlugin for VolumeBinding {
         if plan.bindings.is_empty() && plan.provisions.is_empty() {
             return Status::success();
         }
-        let bound = bind::bind(&self.handle, plan, node);
-        let status = match tokio::time::timeout(self.timeout, bound).await {
+        let binding = bind::Binding::new(self, pod, node);
+        let status = match tokio::time::timeout(self.timeout, binding.carry_out(plan)).await {
             Ok(Ok(())) => Status::success(),
-            Ok(Err(why)) => Status::error(format!("binding volumes: {why}")),
+            Ok(Err(why)) => Status::error(why),
             Err(_) => Status::error("binding volumes: context deadline exceeded"),
         };
         if status.is_success() {
             self.reserved.lock().remove(pod.uid());
         }
         status
-    }
-}
-
-impl EnqueueExtensions for VolumeBinding {
-    fn events_to_register(&self) -> Vec<EventRegistration> {
-        let changes = Action::ADD | Action::UPDATE;
-        vec![
-            EventRegistration::new(EventResource::StorageClass, changes),
-            EventRegistration::new(EventResource::PersistentVolumeClaim, changes),
-            EventRegistration::new(EventResource::PersistentVolume, changes),
-            EventRegistration::new(EventResource::Node, Action::ADD | Action::UPDATE_NODE_LABEL),
-            EventRegistration::new(EventResource::CsiNode, changes),
-            EventRegistration::new(EventResource::CsiDriver, changes | Action::DELETE),
-            EventRegistration::new(EventResource::CsiStorageCapacity, changes),
-        ]
     }
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
+    VolumeNodeAffinity,
 };
-use k8s_openapi::api::storage::v1::{CSIStorageCapacity, StorageClass};
+use k8s_openapi::api::storage::v1::{CSINode, CSIStorageCapacity, StorageClass};
 use kcore::quantity::Quantity;
 use kcore::selector::LabelSelector;
 
 use crate::plugins::node_affinity;
-use crate::plugins::volumes::{NO_PROVISIONER, annotation, class_name, volume_spec};
+use crate::plugins::volumes::migration::{InTree, affinity_of, of_volume};
+use crate::plugins::volumes::{
+    NO_PROVISIONER, asked_storage, class_name, class_of, storage_in, volume_spec,
+};
 use crate::snapshot::NodeInfo;
 
 /// Says to the provisioner which node was chosen.
@@ -20,6 +24,50 @@ pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub(super) const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
 pub(super) const NO_SPACE: &str = "node(s) did not have enough free storage";
 pub(super) const WRONG_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
+pub(super) const NOT_THERE: &str =
+    "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+
+/// A volume that one of the pod's claims is bound to.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    affinity: Option<VolumeNodeAffinity>,
+    /// Where its nodes may have it migrated to a CSI driver: its affinity on those that have.
+    migrated: Option<(InTree, Option<VolumeNodeAffinity>)>,
+}
+
+impl Bound {
+    pub(super) fn new(volume: &PersistentVolume) -> Self {
+        let spec = volume_spec(volume);
+        let plugin = of_volume(volume).map(|migrated| migrated.plugin);
+        let migrated = plugin.map(|plugin| (plugin, affinity_of(volume, &spec)));
+        Self { affinity: spec.node_affinity, migrated }
+    }
+
+    /// Whether every node reaches it, whatever it is migrated to.
+    pub(super) fn is_everywhere(&self) -> bool {
+        let migrated = self.migrated.as_ref().and_then(|(_, affinity)| affinity.as_ref());
+        self.affinity.is_none() && migrated.is_none()
+    }
+
+    /// Whether a node reaches it.
+    pub(super) fn is_reached(
+        &self,
+        node: &NodeInfo,
+        csi_node: impl FnOnce() -> Option<Arc<CSINode>>,
+    ) -> bool {
+        match &self.migrated {
+            Some((plugin, affinity)) if plugin.is_migrated(csi_node().as_deref()) => {
+                allows_node(affinity.as_ref(), node)
+            }
+            _ => allows_node(self.affinity.as_ref(), node),
+        }
+    }
+}
+
+fn allows_node(affinity: Option<&VolumeNodeAffinity>, node: &NodeInfo) -> bool {
+    let required = affinity.and_then(|affinity| affinity.required.as_ref());
+    required.is_none_or(|selector| node_affinity::selects(selector, node))
+}
 
 /// A claim that is bound once the node is chosen.
 #[derive(Debug, Clone)]
@@ -29,131 +77,155 @@ pub(super) struct Unbound {
     /// What there is to make its volume from, if its driver says that.
     /// <https://kubernetes.io/docs/concepts/storage/storage-capacity/>
     pub(super) capacities: Option<Vec<Arc<CSIStorageCapacity>>>,
+    /// The only node that it can be on, where its volume is being made for one already.
+    pub(super) selected: Option<String>,
+}
+
+/// The largest volume that can be made from a capacity, if that is known.
+pub(in crate::plugins) fn largest(capacity: &CSIStorageCapacity) -> Option<Quantity> {
+    let largest = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref())?;
+    Quantity::from_api(largest).ok()
 }
 
 impl Unbound {
-    fn size(&self) -> Option<Quantity> {
-        let resources = self.claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
-        let requests = resources.and_then(|resources| resources.requests.as_ref())?;
-        Quantity::from_api(requests.get("storage")?).ok()
+    pub(super) fn size(&self) -> Option<Quantity> {
+        asked_storage(self.claim.spec.as_ref())
     }
 
-    /// Whether there is enough to make its volume where a node can reach it.
-    fn has_room(&self, node: &NodeInfo) -> bool {
-        let (Some(capacities), Some(size)) = (&self.capacities, self.size()) else { return true };
-        let nothing = std::collections::BTreeMap::new();
-        let labels = node.node().metadata.labels.as_ref().unwrap_or(&nothing);
-        capacities.iter().any(|capacity| {
-            let largest = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref());
-            let largest = largest.and_then(|largest| Quantity::from_api(largest).ok());
+    /// What its volume can be made from where a node reaches it.
+    ///
+    /// # Errors
+    /// If there is too little.
+    fn room(&self, node: &NodeInfo) -> Result<Option<Arc<CSIStorageCapacity>>, &'static str> {
+        let (Some(capacities), Some(size)) = (&self.capacities, self.size()) else {
+            return Ok(None);
+        };
+        let found = capacities.iter().find(|capacity| {
             let reach = capacity.node_topology.as_ref();
             let reach = reach.and_then(|reach| LabelSelector::from_api(Some(reach)).ok());
-            largest.is_some_and(|largest| largest >= size)
-                && reach.is_some_and(|reach| reach.matches(labels))
-        })
+            largest(capacity).is_some_and(|largest| largest.units() >= size.units())
+                && reach.is_some_and(|reach| reach.matches(node.labels()))
+        });
+        found.map(|found| Some(Arc::clone(found))).ok_or(NO_SPACE)
     }
+
+    /// Whether its volume can be made for a node at all.
+    fn can_be_made(&self, node: &NodeInfo) -> bool {
+        let by = self.class.provisioner.as_str();
+        !by.is_empty() && by != NO_PROVISIONER && allows(&self.class, node)
+    }
+}
+
+/// A volume that is there for claims to take.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) volume: Arc<PersistentVolume>,
+    pub(super) spec: PersistentVolumeSpec,
+    pub(super) size: Quantity,
+}
+
+impl Candidate {
+    /// The volume, if it is one that a claim of these classes might take.
+    pub(super) fn new(volume: Arc<PersistentVolume>, classes: &BTreeSet<&str>) -> Option<Self> {
+        let spec = volume_spec(&volume);
+        let gone = volume.metadata.deletion_timestamp.is_some();
+        if gone || !classes.contains(class_of(&volume, &spec)) {
+            return None;
+        }
+        let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+        // Whoever is not available yet may still be set aside for one claim.
+        if spec.claim_ref.is_none() && phase != Some("Available") {
+            return None;
+        }
+        let size = storage_in(spec.capacity.as_ref()).unwrap_or_default();
+        Some(Self { volume, spec, size })
+    }
+
+    fn name(&self) -> &str {
+        self.volume.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is set aside for a claim; `None` if for another one.
+    fn is_for(&self, claim: &PersistentVolumeClaim) -> Option<bool> {
+        let Some(reference) = &self.spec.claim_ref else { return Some(false) };
+        let uid = reference.uid.as_deref().filter(|uid| !uid.is_empty());
+        let same = reference.namespace == claim.metadata.namespace
+            && reference.name == claim.metadata.name
+            && uid.is_none_or(|uid| claim.metadata.uid.as_deref() == Some(uid));
+        same.then_some(true)
+    }
+
+    /// Whether it is as large as a claim asks, and of the kind.
+    fn suits(&self, wanted: &PersistentVolumeClaimSpec) -> bool {
+        let mode = |mode: &Option<String>| mode.as_deref().unwrap_or("Filesystem").to_owned();
+        let class = |name: &Option<String>| name.as_deref().unwrap_or_default().to_owned();
+        self.size >= asked_storage(Some(wanted)).unwrap_or_default()
+            && mode(&self.spec.volume_mode) == mode(&wanted.volume_mode)
+            && class(&self.spec.volume_attributes_class_name)
+                == class(&wanted.volume_attributes_class_name)
+    }
+
+    fn has_modes(&self, wanted: &PersistentVolumeClaimSpec) -> bool {
+        let offered = self.spec.access_modes.as_deref().unwrap_or_default();
+        wanted.access_modes.iter().flatten().all(|mode| offered.contains(mode))
+    }
+}
+
+/// A claim whose volume is to be made, and what it is made from, if that is known.
+#[derive(Debug, Clone)]
+pub(super) struct Provision {
+    pub(super) claim: Arc<PersistentVolumeClaim>,
+    pub(super) class: Arc<StorageClass>,
+    pub(super) capacity: Option<Arc<CSIStorageCapacity>>,
 }
 
 /// What is to be done for a pod's claims on one node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     /// Volumes that are there already.
-    pub(super) bindings: Vec<(Arc<PersistentVolume>, Arc<PersistentVolumeClaim>)>,
+    pub(super) bindings: Vec<(Candidate, Arc<PersistentVolumeClaim>)>,
     /// Claims whose volumes are to be made.
-    pub(super) provisions: Vec<Arc<PersistentVolumeClaim>>,
+    pub(super) provisions: Vec<Provision>,
 }
 
-/// Whether a volume can be used on a node.
-pub(super) fn reachable(spec: &PersistentVolumeSpec, node: &NodeInfo) -> bool {
-    let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    required.is_none_or(|selector| node_affinity::selects(selector, node))
-}
-
-fn storage(
-    list: Option<
-        &std::collections::BTreeMap<
-            String,
-            k8s_openapi::apimachinery::pkg::api::resource::Quantity,
-        >,
-    >,
-) -> Quantity {
-    let quantity = list.and_then(|list| list.get("storage"));
-    quantity.and_then(|quantity| Quantity::from_api(quantity).ok()).unwrap_or_default()
-}
-
-fn key(claim: &PersistentVolumeClaim) -> (&str, &str) {
-    let meta = &claim.metadata;
-    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-}
-
-/// Whether a volume suits a claim, wherever it is. A volume that is set aside for a claim by name
-/// suits that claim alone.
-fn suits(spec: &PersistentVolumeSpec, claim: &PersistentVolumeClaim) -> Option<bool> {
-    let empty = PersistentVolumeClaimSpec::default();
-    let wanted = claim.spec.as_ref().unwrap_or(&empty);
-    let modes = |modes: &Option<Vec<String>>| modes.clone().unwrap_or_default();
-    let offered = modes(&spec.access_modes);
-    let class = spec.storage_class_name.as_deref().unwrap_or_default();
-    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
-    let asked = wanted.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    let fits = modes(&wanted.access_modes).iter().all(|mode| offered.contains(mode))
-        && mode(&spec.volume_mode) == mode(&wanted.volume_mode)
-        && storage(spec.capacity.as_ref()) >= storage(asked)
-        && class == class_name(claim).unwrap_or_default();
-    if !fits {
-        return None;
-    }
-    match &spec.claim_ref {
-        Some(reference) => {
-            let named = (
-                reference.namespace.as_deref().unwrap_or_default(),
-                reference.name.as_deref().unwrap_or_default(),
-            );
-            let uid = reference.uid.as_deref().filter(|uid| !uid.is_empty());
-            let same = uid.is_none_or(|uid| claim.metadata.uid.as_deref() == Some(uid));
-            (named == key(claim) && same).then_some(true)
-        }
-        None => Some(false),
-    }
-}
-
-/// The volume for a claim on a node: one that is set aside for it, else the smallest.
-fn find(
-    volumes: &[Arc<PersistentVolume>],
+/// The volume for a claim on a node: one that is set aside for it, or none if a node does not reach
+/// that one; else the smallest.
+fn find<'c>(
+    volumes: &'c [Candidate],
     claim: &PersistentVolumeClaim,
     node: &NodeInfo,
-    taken: &BTreeSet<&str>,
-) -> Option<Arc<PersistentVolume>> {
-    let wanted = claim.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let selector = wanted.map(|selector| LabelSelector::from_api(Some(selector)));
-    let mut smallest: Option<(&Arc<PersistentVolume>, Quantity)> = None;
-    for volume in volumes {
-        let name = volume.metadata.name.as_deref().unwrap_or_default();
-        let gone = volume.metadata.deletion_timestamp.is_some();
-        let spec = volume_spec(volume);
-        let Some(set_aside) = suits(&spec, claim) else { continue };
-        if taken.contains(name) || gone || !reachable(&spec, node) {
+    taken: impl Fn(&str) -> bool,
+) -> Option<&'c Candidate> {
+    let nothing = PersistentVolumeClaimSpec::default();
+    let wanted = claim.spec.as_ref().unwrap_or(&nothing);
+    let selector = wanted.selector.as_ref();
+    let selector = selector.map(|selector| LabelSelector::from_api(Some(selector)));
+    let class = class_name(claim).unwrap_or_default();
+    let mut smallest: Option<&Candidate> = None;
+    for candidate in volumes {
+        let Some(set_aside) = candidate.is_for(claim) else { continue };
+        let (volume, spec) = (&candidate.volume, &candidate.spec);
+        if taken(candidate.name()) || class_of(volume, spec) != class || !candidate.suits(wanted) {
             continue;
         }
+        let reached = || allows_node(spec.node_affinity.as_ref(), node);
         if set_aside {
-            return Some(Arc::clone(volume));
+            return reached().then_some(candidate);
         }
-        let labels = volume.metadata.labels.clone().unwrap_or_default();
         let selected = match &selector {
             None => true,
-            Some(Ok(selector)) => selector.matches(&labels),
+            Some(Ok(selector)) => {
+                let labels = volume.metadata.labels.clone().unwrap_or_default();
+                selector.matches(&labels)
+            }
             Some(Err(_)) => false,
         };
-        let available = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-        if !selected || available.is_some_and(|phase| phase != "Available") {
-            continue;
-        }
-        let size = storage(spec.capacity.as_ref());
-        if smallest.as_ref().is_none_or(|(_, least)| size < *least) {
-            smallest = Some((volume, size));
+        let smaller = smallest.is_none_or(|smallest| candidate.size < smallest.size);
+        if smaller && selected && candidate.has_modes(wanted) && reached() {
+            smallest = Some(candidate);
         }
     }
-    smallest.map(|(volume, _)| Arc::clone(volume))
+    smallest
 }
 
 /// Whether a class's volumes can be made for a node.
@@ -162,10 +234,12 @@ fn allows(class: &StorageClass, node: &NodeInfo) -> bool {
     terms.is_empty()
         || terms.iter().any(|term| {
             let mut expressions = term.match_label_expressions.iter().flatten();
-            expressions.all(|wanted| {
-                node.label(&wanted.key)
-                    .is_some_and(|value| wanted.values.iter().any(|allowed| allowed == value))
-            })
+            // A term that asks for nothing means no node.
+            !term.match_label_expressions.as_ref().is_none_or(Vec::is_empty)
+                && expressions.all(|wanted| {
+                    node.label(&wanted.key)
+                        .is_some_and(|value| wanted.values.iter().any(|allowed| allowed == value))
+                })
         })
 }
 
@@ -175,45 +249,36 @@ fn allows(class: &StorageClass, node: &NodeInfo) -> bool {
 /// Why it cannot be done.
 pub(super) fn plan(
     unbound: &[Unbound],
-    volumes: &[Arc<PersistentVolume>],
+    volumes: &[Candidate],
     reserved: &BTreeSet<String>,
     node: &NodeInfo,
 ) -> Result<Plan, &'static str> {
     let mut plan = Plan::default();
-    let taken: BTreeSet<&str> = reserved.iter().map(String::as_str).collect();
+    let elsewhere = |on: &str| on != node.name();
+    if unbound.iter().any(|wanted| wanted.selected.as_deref().is_some_and(elsewhere)) {
+        return Err(NO_VOLUME);
+    }
+    let (mut made, mut found): (Vec<&Unbound>, Vec<&Unbound>) =
+        unbound.iter().partition(|wanted| wanted.selected.is_some());
     // The smallest claims first, so that they do not take what larger ones need.
-    let mut unbound: Vec<&Unbound> = unbound.iter().collect();
-    unbound.sort_by_key(|unbound| unbound.size().unwrap_or_default());
-    let mut names: Vec<Arc<PersistentVolume>> = Vec::new();
-    for wanted in unbound {
-        let Unbound { claim, class, .. } = wanted;
-        if let Some(chosen) = annotation(&claim.metadata, SELECTED_NODE) {
-            // Its volume is being made for that node already.
-            if chosen != node.name() {
-                return Err(NO_VOLUME);
-            }
-            plan.provisions.push(Arc::clone(claim));
-            continue;
+    found.sort_by_key(|wanted| wanted.size().unwrap_or_default());
+    for wanted in found {
+        let bindings = &plan.bindings;
+        let taken = |name: &str| {
+            reserved.contains(name) || bindings.iter().any(|(volume, _)| volume.name() == name)
+        };
+        match find(volumes, &wanted.claim, node, taken) {
+            Some(volume) => plan.bindings.push((volume.clone(), Arc::clone(&wanted.claim))),
+            None => made.push(wanted),
         }
-        let own: BTreeSet<&str> =
-            names.iter().filter_map(|volume| volume.metadata.name.as_deref()).collect();
-        let all: BTreeSet<&str> = taken.iter().copied().chain(own).collect();
-        match find(volumes, claim, node, &all) {
-            Some(volume) => {
-                names.push(Arc::clone(&volume));
-                plan.bindings.push((volume, Arc::clone(claim)));
-            }
-            None => {
-                let made = !class.provisioner.is_empty() && class.provisioner != NO_PROVISIONER;
-                if !made || !allows(class, node) {
-                    return Err(NO_VOLUME);
-                }
-                if !wanted.has_room(node) {
-                    return Err(NO_SPACE);
-                }
-                plan.provisions.push(Arc::clone(claim));
-            }
+    }
+    for wanted in made {
+        if !wanted.can_be_made(node) {
+            return Err(NO_VOLUME);
         }
+        let capacity = wanted.room(node)?;
+        let (claim, class) = (Arc::clone(&wanted.claim), Arc::clone(&wanted.class));
+        plan.provisions.push(Provision { claim, class, capacity });
     }
     Ok(plan)
 }

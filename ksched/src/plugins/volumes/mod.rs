@@ -1,11 +1,20 @@
 //! What the volume plugins know of claims and volumes.
 
+pub(super) mod hints;
+pub(super) mod migration;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
-use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
+use k8s_openapi::api::core::v1::{
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
+    Volume,
+};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use kcore::informer::Lister;
 use kcore::object::controller_of;
+use kcore::quantity::Quantity;
 
 use crate::framework::{Handle, Status};
 use crate::snapshot::PodInfo;
@@ -28,17 +37,18 @@ pub(super) struct Claim {
     pub(super) ephemeral: bool,
 }
 
+/// The claim of one of a pod's volumes, if it is one of a claim.
+pub(super) fn claim_of(pod: &PodInfo, volume: &Volume) -> Option<Claim> {
+    if let Some(claim) = &volume.persistent_volume_claim {
+        return Some(Claim { name: claim.claim_name.clone(), ephemeral: false });
+    }
+    let name = || format!("{}-{}", pod.name(), volume.name);
+    volume.ephemeral.as_ref().map(|_| Claim { name: name(), ephemeral: true })
+}
+
 /// The claims that a pod mentions.
 pub(super) fn claims(pod: &PodInfo) -> Vec<Claim> {
-    let volumes = pod.spec().volumes.iter().flatten();
-    let claims = volumes.filter_map(|volume| {
-        if let Some(claim) = &volume.persistent_volume_claim {
-            return Some(Claim { name: claim.claim_name.clone(), ephemeral: false });
-        }
-        let name = || format!("{}-{}", pod.name(), volume.name);
-        volume.ephemeral.as_ref().map(|_| Claim { name: name(), ephemeral: true })
-    });
-    claims.collect()
+    pod.attached_volumes().iter().filter_map(|volume| claim_of(pod, volume)).collect()
 }
 
 /// Reads claims, volumes and classes.
@@ -47,7 +57,8 @@ pub(super) struct Storage {
     pub(super) claims: Lister<PersistentVolumeClaim>,
     pub(super) volumes: Lister<PersistentVolume>,
     pub(super) classes: Lister<StorageClass>,
-    drivers: Lister<CSIDriver>,
+    pub(super) csi_nodes: Lister<CSINode>,
+    pub(super) drivers: Lister<CSIDriver>,
     capacities: Lister<CSIStorageCapacity>,
 }
 
@@ -58,6 +69,7 @@ impl Storage {
             claims: informers.of::<PersistentVolumeClaim>().lister(),
             volumes: informers.of::<PersistentVolume>().lister(),
             classes: informers.of::<StorageClass>().lister(),
+            csi_nodes: informers.of::<CSINode>().lister(),
             drivers: informers.of::<CSIDriver>().lister(),
             capacities: informers.of::<CSIStorageCapacity>().lister(),
         }
@@ -122,11 +134,32 @@ impl Storage {
     }
 }
 
+/// Older than the field that names a class, and before it.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
 /// The name of a claim's class.
 pub(super) fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
-    // The annotation is older than the field.
-    let annotation = annotation(&claim.metadata, "volume.beta.kubernetes.io/storage-class");
+    let annotation = annotation(&claim.metadata, OLD_CLASS);
     annotation.or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref())
+}
+
+/// The name of a volume's class; empty if it has none.
+pub(super) fn class_of<'a>(
+    volume: &'a PersistentVolume,
+    spec: &'a PersistentVolumeSpec,
+) -> &'a str {
+    let annotation = annotation(&volume.metadata, OLD_CLASS);
+    annotation.or(spec.storage_class_name.as_deref()).unwrap_or_default()
+}
+
+/// The amount of storage in a list of resources, if it names one.
+pub(super) fn storage_in(list: Option<&BTreeMap<String, ApiQuantity>>) -> Option<Quantity> {
+    Quantity::from_api(list?.get("storage")?).ok()
+}
+
+/// How much storage a claim asks for, if it says so.
+pub(super) fn asked_storage(spec: Option<&PersistentVolumeClaimSpec>) -> Option<Quantity> {
+    storage_in(spec?.resources.as_ref()?.requests.as_ref())
 }
 
 /// The name of the volume of a claim.

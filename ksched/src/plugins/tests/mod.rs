@@ -1,5 +1,15 @@
 //! Table tests of the stock plugins.
 
+mod hints;
+mod nodes;
+mod preempting;
+mod resources;
+mod topology;
+mod volume_limits;
+mod volume_places;
+mod volume_scores;
+mod volume_sharing;
+
 use serde_json::{Value, json};
 
 use super::NodeResourcesFit;
@@ -17,6 +27,16 @@ fn place_in(cluster: &Cluster, pod: PodBuilder) -> Result<String, String> {
 
 fn place(nodes: &[NodeBuilder], pod: PodBuilder) -> Result<String, String> {
     place_in(&Cluster::new(nodes.iter().cloned()), pod)
+}
+
+/// What a plugin gives each node: nothing where it has nothing to say.
+fn scores(cluster: &Cluster, plugin: &str, pod: PodBuilder) -> Vec<Option<i64>> {
+    let explained = cluster.explain(pod).unwrap();
+    let score = |node: crate::scheduler::explain::NodeExplanation| {
+        let score = node.scores.into_iter().find(|score| &*score.plugin == plugin);
+        score.map(|score| score.score)
+    };
+    explained.nodes.into_iter().map(score).collect()
 }
 
 fn refused(nodes: &[NodeBuilder], pod: PodBuilder, reasons: &str) {
