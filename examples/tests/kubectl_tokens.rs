@@ -16,6 +16,34 @@ spec:
   - {name: web, image: host, command: [sleep, '1000']}
 ";
 
+/// A Pod whose container asks the API who it is, with what it finds in its own volume.
+const CURIOUS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: curious}
+spec:
+  serviceAccountName: robot
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: host
+    command: [sh, -c]
+    args:
+    - >-
+      cd $KUBRICK_ROOT/api && cat namespace && KUBECTL --kubeconfig /dev/null
+      --server https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT
+      --certificate-authority ca.crt --tls-server-name kubernetes --token $(cat token)
+      auth whoami -o 'jsonpath= {.status.userInfo.username} {.status.userInfo.extra}'
+    volumeMounts: [{name: api, mountPath: /api}]
+  volumes:
+  - name: api
+    projected:
+      sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 600}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+";
+
 /// Runs kubectl with nothing but a token: what it prints if it succeeds, or why it does not.
 fn with_token(server: &Server, token: &str, arguments: &[&str]) -> Result<String, String> {
     let url = ["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.server}"];
@@ -79,4 +107,18 @@ fn a_token_is_its_accounts_until_what_it_is_bound_to_is_gone_x5() {
     server.kill();
     server.restart();
     assert_eq!(whoami(&server, &free), Ok(robot));
+}
+
+#[test]
+fn a_pod_talks_to_the_api_with_its_own_token_x5() {
+    let Some(server) = Server::start() else { return };
+    server.run(&["create", "serviceaccount", "robot"]);
+    let kubectl = server.command(&[]).get_program().to_str().unwrap().to_owned();
+    server.apply("curious.yaml", &CURIOUS.replace("KUBECTL", &kubectl));
+    let phase = ["get", "pod", "curious", "-o", "jsonpath={.status.phase}"];
+    eventually("the pod has asked", || matches!(&*server.run(&phase), "Succeeded" | "Failed"));
+    let said = server.run(&["logs", "curious"]);
+    assert!(said.starts_with("default system:serviceaccount:default:robot "), "{said}");
+    assert!(said.contains(r#""authentication.kubernetes.io/pod-name":["curious"]"#), "{said}");
+    assert!(said.contains(r#""authentication.kubernetes.io/node-name":["standalone"]"#), "{said}");
 }

@@ -80,6 +80,16 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "kapi_token",
+        body: token,
+        seeds: &[
+            // {"alg":"ES256","kid":"k"} {"iss":"i","kubernetes.io":{}}
+            "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJpIiwia3ViZXJuZXRlcy5pbyI6e319.AAAA",
+            "eyJhbGciOiJub25lIiwia2lkIjoiIn0.e30.",
+            "a.b.c",
+        ],
+    },
+    Target {
         name: "kapi_fields",
         body: fields,
         seeds: &[
@@ -126,6 +136,12 @@ pub fn protobuf_envelope(data: &[u8]) {
         let json: Bytes = json;
         serde_json::from_slice::<serde_json::Value>(&json).expect("an object is JSON");
     }
+}
+
+/// The token of a ServiceAccount, whoever signed it.
+pub fn token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    crate::auth::service_account::read_unverified(text);
 }
 
 /// Field checks of a body, and what lenient clients send.

@@ -101,7 +101,7 @@ async fn a_pod_gets_what_the_api_server_has_and_keeps_up_with_it() {
     });
     services.wait_for_sync().await;
 
-    let sources = Sources::new(cluster.node(), services.lister());
+    let sources = Sources::new(cluster.node(), services.lister(), Clock::system());
     let (seen, facts) = (sources.resolve(&pod).await, PodFacts::default().node_name("n1"));
     let container = &pod.spec.as_ref().unwrap().containers[0];
     let env = compute_env(&pod, container, &seen, &facts).unwrap();

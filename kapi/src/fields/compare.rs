@@ -4,16 +4,18 @@
 //! status does not read the rest.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::fmt;
 
-use serde::Deserialize;
+use kcore::collections::HashMap;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::places::{FEW, Places};
 use super::relation::{Place, Relation, keyed};
 use super::set::Set;
-use crate::schema::Tree;
+use crate::schema::{Name, Tree};
 
 /// The difference between two states.
 #[derive(Debug, Default)]
@@ -170,12 +172,17 @@ impl Walk {
 
     fn members(&mut self, place: Place<'_>, old: Raw<'_>, new: Raw<'_>) -> serde_json::Result<()> {
         let (old, new) = (members(old)?, members(new)?);
+        let places = LazyCell::new(|| Places::of(old.len(), old.iter().map(|(name, _)| &**name)));
         let within_metadata = self.path.len() == 1 && self.path[0] == "f:metadata";
         let mut seen = vec![false; old.len()];
         let mut next = 0;
         for (name, new) in &new {
             // Both sides come from one encoder, so a member is mostly where the last one ended.
-            let at = (next..old.len()).chain(0..next).find(|at| old[*at].0 == *name);
+            let at = match old.get(next) {
+                Some((there, _)) if there == name => Some(next),
+                _ => places
+                    .find(name, || (next..old.len()).chain(0..next).find(|at| old[*at].0 == *name)),
+            };
             if let Some(at) = at {
                 seen[at] = true;
                 next = at + 1;
@@ -221,14 +228,22 @@ impl Walk {
     ) -> serde_json::Result<()> {
         let (old, new) = (elements(relation, old)?, elements(relation, new)?);
         let inner = inner_of(place, relation);
+        let find = |places: &Places<'_>, all: &[Element<'_>], element: &str| {
+            places.find(element, || all.iter().position(|(known, _)| known == element))
+        };
+        let places = Places::of(old.len(), old.iter().map(|(name, _)| name.as_str()));
         for (element, new) in &new {
-            let old = old.iter().find(|(known, _)| known == element).map(|(_, all)| all);
+            let old = find(&places, &old, element).map(|at| &old[at].1);
             self.path.push(element.clone());
             let outcome = self.element(inner, old.map_or(&[], Vec::as_slice), new);
             self.path.pop();
             outcome?;
         }
-        for (element, old) in old.iter().filter(|(e, _)| !new.iter().any(|(known, _)| known == e)) {
+        let places = Places::of(new.len(), new.iter().map(|(name, _)| name.as_str()));
+        for (element, old) in &old {
+            if find(&places, &new, element).is_some() {
+                continue;
+            }
             self.path.push(element.clone());
             let outcome = self.element(inner, old, &[]);
             self.path.pop();
@@ -289,51 +304,35 @@ fn members(raw: Raw<'_>) -> serde_json::Result<Members<'_>> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(All)
 }
 
-/// A member's name, borrowed where it has no escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(name))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(name.to_owned()))
-            }
-        }
-
-        deserializer.deserialize_str(Text).map(Self)
-    }
-}
+/// What tells an element of a list apart, and all that are told so.
+type Element<'a> = (String, Vec<Raw<'a>>);
 
 /// The elements of a list by what tells them apart, in their order.
-fn elements<'a>(
-    relation: Relation<'_>,
-    raw: Raw<'a>,
-) -> serde_json::Result<Vec<(String, Vec<Raw<'a>>)>> {
+fn elements<'a>(relation: Relation<'_>, raw: Raw<'a>) -> serde_json::Result<Vec<Element<'a>>> {
     if raw.get() == "null" {
         return Ok(Vec::new());
     }
     let list: Vec<Raw<'a>> = serde_json::from_str(raw.get())?;
-    let mut all: Vec<(String, Vec<Raw<'a>>)> = Vec::with_capacity(list.len());
+    let mut all: Vec<Element<'a>> = Vec::with_capacity(list.len());
+    let is_long = list.len() > FEW;
+    let mut places: HashMap<String, usize> = HashMap::default();
     for raw in list {
         let element = match relation {
             Relation::Keyed(_, keys) if raw.get().starts_with('{') => keys_of(raw, keys)?,
             _ => format!("v:{}", serde_json::from_str::<Value>(raw.get())?),
         };
-        match all.iter_mut().find(|(known, _)| *known == element) {
-            Some((_, same)) => same.push(raw),
-            None => all.push((element, vec![raw])),
+        let known = match is_long {
+            true => places.get(&element).copied(),
+            false => all.iter().position(|(known, _)| *known == element),
+        };
+        match known {
+            Some(at) => all[at].1.push(raw),
+            None => {
+                if is_long {
+                    places.insert(element.clone(), all.len());
+                }
+                all.push((element, vec![raw]));
+            }
         }
     }
     Ok(all)

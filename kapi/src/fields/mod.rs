@@ -8,6 +8,7 @@ mod compare;
 mod content;
 mod managers;
 mod merge;
+mod places;
 mod relation;
 mod set;
 mod shape;

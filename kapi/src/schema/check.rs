@@ -14,6 +14,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use super::name::Name;
 use super::tree::{FREE, Node, NodeId, Object, Tree};
 
 /// Problems that are reported of one body; further ones add nothing.
@@ -202,7 +203,7 @@ impl<'a> Seed<'_, 'a> {
         mut map: M,
     ) -> Result<(), M::Error> {
         let mut seen = vec![false; object.len()];
-        while let Some(name) = map.next_key_seed(Key)? {
+        while let Some(Name(name)) = map.next_key()? {
             let Some(field) = object.field(&name) else {
                 let path = self.walk.member(&name);
                 self.walk.report(Problem::Unknown(path));
@@ -220,7 +221,7 @@ impl<'a> Seed<'_, 'a> {
 
     fn map<'de, M: MapAccess<'de>>(mut self, node: NodeId, mut map: M) -> Result<(), M::Error> {
         let mut seen: HashSet<Cow<'de, str>> = HashSet::default();
-        while let Some(name) = map.next_key_seed(Key)? {
+        while let Some(Name(name)) = map.next_key()? {
             if seen.contains(&name) {
                 let path = self.walk.member(&name);
                 self.walk.report(Problem::Duplicate(path));
@@ -325,32 +326,5 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 Ok(())
             }
         }
-    }
-}
-
-/// A member's name, borrowed where it has no escapes.
-pub(super) struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
     }
 }

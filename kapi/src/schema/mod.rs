@@ -3,6 +3,7 @@
 mod check;
 mod facts;
 mod lenient;
+mod name;
 mod tree;
 mod weight;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub(crate) use check::{Problem, check, duplicates};
 pub(crate) use facts::{Facts, of_type};
 pub(crate) use lenient::repair;
+pub(crate) use name::Name;
 pub(crate) use tree::{FREE, Field, Node, NodeId, Object, Tree};
 pub(crate) use weight::{Budget, TooHeavy, weigh, weigh_anything, weigh_as};
 

@@ -4,7 +4,6 @@
 //! mebibytes could take gigabytes. The numbers are those of the Rust types, as far as a schema
 //! tells them, with what vectors and maps take beyond their members.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use kcore::status::{Reason, Status};
@@ -13,7 +12,8 @@ use serde::de::{
 };
 
 use super::SchemaSource;
-use super::check::Key;
+use super::check::push;
+use super::name::Name;
 use super::tree::{FREE, Node, NodeId, Object, Tree};
 
 /// Bytes that one decoded body may take: twenty times the largest body. An object that people
@@ -166,7 +166,7 @@ impl<'a> Seed<'_, 'a> {
         node: NodeId,
     ) -> Result<(), M::Error> {
         let length = self.scale.path.len();
-        super::check::push(&mut self.scale.path, name);
+        push(&mut self.scale.path, name);
         map.next_value_seed(self.inner(node))?;
         self.scale.path.truncate(length);
         Ok(())
@@ -178,7 +178,7 @@ impl<'a> Seed<'_, 'a> {
         object: &'a Object,
         mut map: M,
     ) -> Result<(), M::Error> {
-        while let Some(name) = map.next_key_seed(Key)? {
+        while let Some(Name(name)) = map.next_key()? {
             let Some(field) = object.field(&name) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -196,8 +196,7 @@ impl<'a> Seed<'_, 'a> {
     fn map<'de, M: MapAccess<'de>>(mut self, node: NodeId, mut map: M) -> Result<(), M::Error> {
         let size = self.scale.tree.size(node);
         let mut before = 0;
-        while let Some(name) = map.next_key_seed::<Key>(Key)? {
-            let name: Cow<'de, str> = name;
+        while let Some(Name(name)) = map.next_key()? {
             let budget = &mut self.scale.budget;
             let left = budget.member(before, size) && budget.text(&name);
             self.hold(left)?;

@@ -11,7 +11,6 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -20,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 use tower::service_fn;
 
 use super::*;
+use crate::tls::tests::Authority;
 use crate::tls::{Certificate, ClientTls, ServerTls};
 
 /// Long enough that a loaded machine answers.
@@ -40,21 +40,10 @@ struct World {
     served: JoinHandle<()>,
 }
 
-fn certificates() -> (String, Certificate) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    (pem, Certificate::new(certificate.pem(), key.serialize_pem()))
-}
-
 async fn world(limits: Limits) -> World {
-    let (pem, certificate) = certificates();
-    let tls = ServerTls::new(&certificate, Some(&pem)).unwrap();
+    let authority = Authority::new();
+    let certificate = authority.issue("localhost");
+    let tls = ServerTls::new(&certificate, Some(&authority.pem)).unwrap();
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits).await.unwrap();
     let address = listener.address();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -69,7 +58,7 @@ async fn world(limits: Limits) -> World {
         let stopped = async { drop(stopped.await) };
         listener.serve(service, identify, stopped).await;
     });
-    let client = ClientTls::trusting(pem).server_name("localhost");
+    let client = ClientTls::trusting(authority.pem).server_name("localhost");
     World { address, client, certificate, asked, answer, stop: Some(stop), served }
 }
 

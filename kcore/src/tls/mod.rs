@@ -10,7 +10,7 @@ mod client;
 mod error;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unchecked;
 
 use std::sync::Arc;

@@ -94,7 +94,8 @@ pub(super) struct Parts {
 
 impl Hub {
     pub(super) fn new(parts: Parts) -> Self {
-        let sources = Sources::new(Arc::clone(&parts.client), parts.services.clone());
+        let sources =
+            Sources::new(Arc::clone(&parts.client), parts.services.clone(), parts.clock.clone());
         let volumes = Files::new(parts.options.data_dir.as_deref(), parts.clock.clone());
         Self {
             parts,

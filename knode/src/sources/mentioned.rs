@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Pod, Volume, VolumeProjection};
 
+use super::TokenWish;
+
 /// Names in a pod's namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Mentioned {
     pub config_maps: BTreeSet<String>,
     /// Secrets.
     pub secrets: BTreeSet<String>,
+    /// Tokens of its own ServiceAccount.
+    pub tokens: BTreeSet<TokenWish>,
 }
 
 impl Mentioned {
@@ -39,6 +43,7 @@ impl Mentioned {
     fn projection(&mut self, source: &VolumeProjection) {
         self.config_maps.extend(source.config_map.iter().map(|map| map.name.clone()));
         self.secrets.extend(source.secret.iter().map(|secret| secret.name.clone()));
+        self.tokens.extend(source.service_account_token.iter().map(TokenWish::of));
     }
 }
 
@@ -102,6 +107,7 @@ mod tests {
                     {"configMap": {"name": "projected"}},
                     {"secret": {"name": "projected"}},
                     {"downwardAPI": {}},
+                    {"serviceAccountToken": {"path": "t", "audience": "vault"}},
                 ]}},
                 {"name": "d", "emptyDir": {}},
             ],
@@ -113,6 +119,8 @@ mod tests {
         let secrets =
             "debug-env debug-from init-env init-from main-env main-from projected pull volume";
         assert_eq!(names.secrets.into_iter().collect::<Vec<_>>().join(" "), secrets);
+        let wish = TokenWish { audience: "vault".to_owned(), expiration_seconds: 3600 };
+        assert_eq!(names.tokens, [wish].into());
         assert_eq!(mentioned(&Pod::default()), Mentioned::default());
     }
 }

@@ -1,10 +1,12 @@
-//! What a pod mentions: its ConfigMaps, its Secrets, and the Services it is told about.
+//! What a pod mentions: its ConfigMaps, its Secrets, its ServiceAccount's tokens, and the Services
+//! it is told about.
 //!
 //! [`mentioned`] finds the names, [`Sources`] reads the objects, [`PodSources`] is the snapshot
 //! that decisions are made from.
 
 mod mentioned;
 mod resolve;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 
 pub use mentioned::{Mentioned, mentioned};
 pub use resolve::{MAX_CACHED_PODS, MAX_PARALLEL_READS, Sources};
+pub use token::{DEFAULT_EXPIRATION_SECONDS, Token, TokenWish};
 
 use crate::{Error, Result};
 
@@ -64,6 +67,8 @@ pub struct PodSources {
     pub config_maps: BTreeMap<String, Source<ConfigMap>>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Source<Secret>>,
+    /// Tokens of the pod's ServiceAccount, by what its volumes want of them.
+    pub tokens: BTreeMap<TokenWish, Source<Token>>,
     /// The Services of the pod's namespace, and `default/kubernetes`.
     pub services: Vec<Arc<Service>>,
 }
@@ -83,6 +88,13 @@ impl PodSources {
         self
     }
 
+    /// Sets what is known of a token.
+    #[must_use]
+    pub fn token(mut self, wish: TokenWish, source: Source<Token>) -> Self {
+        self.tokens.insert(wish, source);
+        self
+    }
+
     /// Sets the Services.
     #[must_use]
     pub fn services(mut self, services: impl IntoIterator<Item = Arc<Service>>) -> Self {
@@ -96,6 +108,18 @@ impl PodSources {
     /// [`NotFound`](Error::NotFound), or [`Unavailable`](Error::Unavailable) if nobody knows.
     pub fn find_config_map(&self, name: &str, need: Need) -> Result<Option<&Arc<ConfigMap>>> {
         find(&self.config_maps, "configmap", name, need)
+    }
+
+    /// The token that a volume wants.
+    ///
+    /// # Errors
+    /// [`Unavailable`](Error::Unavailable) if there is none.
+    pub fn find_token(&self, wish: &TokenWish) -> Result<&Arc<Token>> {
+        match self.tokens.get(wish) {
+            Some(Source::Found(token)) => Ok(token),
+            Some(Source::Unavailable(reason)) => Err(Error::Unavailable { reason: reason.clone() }),
+            Some(Source::Missing) | None => Err(Error::Unavailable { reason: not_synced("token") }),
+        }
     }
 
     /// The Secret `name`; none only if it is missing and `need` allows that.

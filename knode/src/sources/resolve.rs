@@ -6,12 +6,14 @@ use std::fmt::{self, Debug};
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kcore::client::{Api, DynClient};
+use kcore::clock::Clock;
 use kcore::collections::HashMap;
 use kcore::informer::Lister;
 use kcore::kind::Kind;
 use kcore::selector::LabelSelector;
 use parking_lot::Mutex;
 
+use super::token::{Token, TokenWish, read_tokens};
 use super::{PodSources, Source, mentioned, not_synced};
 
 /// How many pods' objects are remembered; the one that was read longest ago is forgotten first.
@@ -28,6 +30,7 @@ pub const MAX_PARALLEL_READS: usize = 8;
 pub struct Sources {
     client: DynClient,
     services: Lister<Service>,
+    clock: Clock,
     cache: Mutex<Cache>,
 }
 
@@ -41,14 +44,16 @@ struct Cache {
 struct Seen {
     config_maps: BTreeMap<String, Source<ConfigMap>>,
     secrets: BTreeMap<String, Source<Secret>>,
+    tokens: BTreeMap<TokenWish, Source<Token>>,
     read: u64,
 }
 
 impl Sources {
-    /// Reads ConfigMaps and Secrets through `client` and Services out of `services`.
+    /// Reads ConfigMaps and Secrets through `client`, asks it for tokens, and has Services out of
+    /// `services`. The clock tells when a token is to be renewed.
     #[must_use]
-    pub fn new(client: DynClient, services: Lister<Service>) -> Self {
-        Self { client, services, cache: Mutex::default() }
+    pub fn new(client: DynClient, services: Lister<Service>, clock: Clock) -> Self {
+        Self { client, services, clock, cache: Mutex::default() }
     }
 
     /// What `pod` mentions, now. Never fails as a whole: what could not be read is
@@ -64,10 +69,19 @@ impl Sources {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let config_maps = read_all("configmap", &config_maps, names.config_maps, &seen.config_maps);
         let secrets = read_all("secret", &secrets, names.secrets, &seen.secrets);
-        let (config_maps, secrets) = futures::join!(config_maps, secrets);
-        let config_maps_seen = known(&config_maps, seen.config_maps);
-        self.remember(uid, config_maps_seen, known(&secrets, seen.secrets));
-        PodSources { config_maps, secrets, services: self.services_of(namespace) }
+        let now = self.clock.now();
+        let tokens = read_tokens(&*self.client, pod, names.tokens, &seen.tokens, now);
+        let (config_maps, secrets, tokens) = futures::join!(config_maps, secrets, tokens);
+        self.remember(
+            uid,
+            Seen {
+                config_maps: known(&config_maps, seen.config_maps),
+                secrets: known(&secrets, seen.secrets),
+                tokens: known(&tokens, seen.tokens),
+                read: 0,
+            },
+        );
+        PodSources { config_maps, secrets, tokens, services: self.services_of(namespace) }
     }
 
     /// Forgets a pod that is gone.
@@ -83,19 +97,16 @@ impl Sources {
         services
     }
 
-    fn remember(
-        &self,
-        uid: String,
-        config_maps: BTreeMap<String, Source<ConfigMap>>,
-        secrets: BTreeMap<String, Source<Secret>>,
-    ) {
-        if uid.is_empty() || (config_maps.is_empty() && secrets.is_empty()) {
+    fn remember(&self, uid: String, seen: Seen) {
+        let nothing =
+            seen.config_maps.is_empty() && seen.secrets.is_empty() && seen.tokens.is_empty();
+        if uid.is_empty() || nothing {
             return;
         }
         let mut cache = self.cache.lock();
         cache.reads += 1;
         let read = cache.reads;
-        cache.pods.insert(uid, Seen { config_maps, secrets, read });
+        cache.pods.insert(uid, Seen { read, ..seen });
         if cache.pods.len() > MAX_CACHED_PODS {
             let oldest = cache.pods.iter().min_by_key(|(_, seen)| seen.read);
             if let Some(oldest) = oldest.map(|(uid, _)| uid.clone()) {
@@ -113,11 +124,11 @@ impl Debug for Sources {
 }
 
 /// What the API server last said of what is mentioned now; silence is not worth remembering.
-fn known<K>(
-    sources: &BTreeMap<String, Source<K>>,
-    mut before: BTreeMap<String, Source<K>>,
-) -> BTreeMap<String, Source<K>> {
-    let last = |(name, source): (&String, &Source<K>)| match source {
+fn known<N: Ord + Clone, K>(
+    sources: &BTreeMap<N, Source<K>>,
+    mut before: BTreeMap<N, Source<K>>,
+) -> BTreeMap<N, Source<K>> {
+    let last = |(name, source): (&N, &Source<K>)| match source {
         Source::Unavailable(_) => before.remove_entry(name),
         known => Some((name.clone(), known.clone())),
     };

@@ -65,7 +65,7 @@ fn serve() -> (Server, Sources) {
         });
         indexer.put(Object::from_json(service.to_string().as_bytes(), None).unwrap());
     }
-    (server, Sources::new(Arc::new(client), Lister::new(indexer)))
+    (server, Sources::new(Arc::new(client), Lister::new(indexer), Clock::system()))
 }
 
 fn pod(uid: &str, map: &str) -> Pod {

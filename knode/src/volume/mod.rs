@@ -3,7 +3,7 @@
 //! [`plan_volumes`] and [`compute_mounts`] decide; [`Volumes`] does, below
 //! `<root>/pods/<uid>/volumes/<plugin>/<name>` as the kubelet does, so that another agent finds
 //! everything. Known are `emptyDir`, `configMap`, `secret`, `downwardAPI`, `projected` (of those
-//! three) and `hostPath`; any other type is an error that names it.
+//! three and of `serviceAccountToken`) and `hostPath`; any other type is an error that names it.
 //! <https://kubernetes.io/docs/concepts/storage/volumes/>
 //!
 //! Nothing is mounted, as that takes rights a node may not have: an `emptyDir` of medium `Memory`

@@ -9,9 +9,11 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::HostPathType;
-use super::payload::{Payload, Shape, add_config_map, add_downward_api, add_secret, mode_of};
+use super::payload::{
+    FileProjection, Payload, Shape, add_config_map, add_downward_api, add_secret, mode_of,
+};
 use crate::env::PodFacts;
-use crate::sources::{Need, PodSources};
+use crate::sources::{Need, PodSources, TokenWish};
 use crate::{Error, Result};
 
 /// The mode of a file where neither the item nor the volume says.
@@ -99,6 +101,8 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// What a pod's group may do with a directory; what is made in it belongs to the group too.
 const GROUP_DIRECTORY_MODE: u32 = 0o2550;
+/// What the owner may do with a token.
+const PRIVATE_FILE_MODE: u32 = 0o600;
 /// What a pod's group may do with a file of the API's.
 const GROUP_FILE_MODE: u32 = 0o440;
 
@@ -293,6 +297,12 @@ impl Planner<'_> {
             let items = downward.items.as_deref().unwrap_or_default();
             let field = format!("{field}.downwardAPI");
             add_downward_api(payload, items, default_mode, (self.pod, self.facts), &field)
+        } else if let Some(token) = &source.service_account_token {
+            let found = self.sources.find_token(&TokenWish::of(token))?;
+            // Who has a group of its own reads it by that one alone, as upstream has it.
+            let mode = if self.group.is_some() { PRIVATE_FILE_MODE } else { default_mode };
+            let file = FileProjection::new(found.text.clone(), mode);
+            payload.put(&token.path, file, &format!("{field}.serviceAccountToken.path"))
         } else {
             Err(unsupported_projection(source, field))
         }
@@ -305,7 +315,9 @@ fn unsupported_projection(source: &VolumeProjection, field: &str) -> Error {
     let kind = kind.unwrap_or_else(|| "source".into());
     Error::InvalidConfig {
         field: format!("{field}.{kind}"),
-        reason: "is not supported by this node, use configMap, secret or downwardAPI".into(),
+        reason: "is not supported by this node, use configMap, secret, downwardAPI or \
+                 serviceAccountToken"
+            .into(),
     }
 }
 

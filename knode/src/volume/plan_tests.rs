@@ -4,9 +4,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::env::Allocatable;
-use crate::sources::Source;
+use crate::sources::{DEFAULT_EXPIRATION_SECONDS, Source, Token, TokenWish};
+use jiff::Timestamp;
 
 fn sources() -> PodSources {
+    let (issued, expires) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+    let token = Token { text: "jwt".to_owned(), issued, expires };
+    let wish = |audience: &str| TokenWish {
+        audience: audience.to_owned(),
+        expiration_seconds: DEFAULT_EXPIRATION_SECONDS,
+    };
     let map = json!({"data": {"a": "1", "b": "2"}, "binaryData": {"bin": "/w=="}});
     PodSources::default()
         .config_map("cm", Source::found(serde_json::from_value(map).unwrap()))
@@ -14,6 +21,8 @@ fn sources() -> PodSources {
         .secret("s", Source::found(serde_json::from_value(json!({"data": {"p": "cHc="}})).unwrap()))
         .secret("gone", Source::Missing)
         .secret("slow", Source::Unavailable("not now".into()))
+        .token(wish(""), Source::found(token))
+        .token(wish("vault"), Source::Unavailable("failed to fetch token: no".into()))
 }
 
 fn plan(volume: Value) -> Result<Content> {
@@ -134,10 +143,13 @@ fn projected_sources_are_laid_over_each_other() {
     check_files(projected(json!([{"secret": {"name": "s"}}])), "p=pw(440)");
     check_files(projected(json!([])), "");
     refuse(projected(json!([{"configMap": {"name": "gone"}}])), "configmap \"gone\" not found");
+    let token =
+        |audience: &str| json!([{"serviceAccountToken": {"path": "t", "audience": audience}}]);
+    check_files(projected(token("")), "t=jwt(440)");
+    refuse(projected(token("vault")), "failed to fetch token: no");
     refuse(
-        projected(json!([{"configMap": {"name": "cm"}}, {"serviceAccountToken": {"path": "t"}}])),
-        "spec.volumes[1].projected.sources[1].serviceAccountToken: is not supported by this node, \
-         use configMap, secret or downwardAPI",
+        projected(token("other")),
+        "failed to sync token cache: timed out waiting for the condition",
     );
     for kind in ["clusterTrustBundle", "podCertificate"] {
         let source = json!([{ kind: {"path": "t", "keyType": "k", "signerName": "s"} }]);
