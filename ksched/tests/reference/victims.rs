@@ -81,8 +81,8 @@ impl Room {
 }
 
 impl Need<'_> {
-    /// The plugins that are asked: who has nothing to say of the cluster as it is, without pods that
-    /// nodes are kept for, is not asked any more.
+    /// The plugins that are asked: who has nothing to say of the cluster as it is, without pods
+    /// that nodes are kept for, is not asked any more.
     fn asked(&self) -> Vec<&'static str> {
         let (nodes, pod, namespaces) = (self.nodes, self.pod, self.namespaces);
         let minds_others = Question { nodes, pod, namespaces }.minds_others();
