@@ -5,6 +5,7 @@ mod nodes;
 mod preempting;
 mod resources;
 mod topology;
+mod volume_hints;
 mod volume_limits;
 mod volume_places;
 mod volume_scores;
