@@ -155,3 +155,93 @@ async fn watch(pool: Weak<Pool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+
+    use super::*;
+
+    fn key(node: usize) -> Key {
+        Key::of(&NodeAddress::new("n", format!("node-{node}"), 10_250))
+    }
+
+    /// A connection, and the agent's end of it.
+    async fn connection() -> (Connection, DuplexStream) {
+        let (here, there) = tokio::io::duplex(64);
+        let (sender, connection) = http1::handshake(TokioIo::new(here)).await.unwrap();
+        let task = tokio::spawn(async move { drop(connection.await) });
+        (Connection::new(sender, task.abort_handle()), there)
+    }
+
+    async fn is_closed(end: &mut DuplexStream) -> bool {
+        // Whoever ends has a turn before this one is believed to be open.
+        tokio::time::timeout(Duration::from_millis(1), end.read_u8()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_are_kept_of_one_agent_and_of_all() {
+        let pool: Arc<Pool> = Arc::default();
+        let mut ends = Vec::new();
+        for _ in 0..MAX_IDLE_PER_NODE + 2 {
+            let (connection, end) = connection().await;
+            pool.put(key(0), connection);
+            ends.push(end);
+        }
+        for (at, end) in ends.iter_mut().enumerate() {
+            assert_eq!(is_closed(end).await, at < 2, "the oldest ones go: {at}");
+        }
+        assert_eq!(pool.idle.lock().total, MAX_IDLE_PER_NODE);
+        for node in 1.. {
+            let (connection, mut end) = connection().await;
+            pool.put(key(node), connection);
+            if is_closed(&mut end).await {
+                assert_eq!(node, MAX_IDLE - MAX_IDLE_PER_NODE + 1);
+                break;
+            }
+            ends.push(end);
+        }
+        assert_eq!(pool.idle.lock().total, MAX_IDLE);
+        // What agents closed makes room.
+        ends.truncate(MAX_IDLE_PER_NODE);
+        tokio::task::yield_now().await;
+        let (connection, mut end) = connection().await;
+        pool.put(key(MAX_IDLE), connection);
+        assert!(!is_closed(&mut end).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_for_what_it_was_made_for() {
+        let pool: Arc<Pool> = Arc::default();
+        let node = NodeAddress::new("n", "node-0", 10_250);
+        let (connection, end) = connection().await;
+        pool.put(Key::of(&node.clone().skip_verification()), connection);
+        assert!(pool.take(&Key::of(&node)).is_none(), "its certificate was not checked");
+        assert!(pool.take(&key(1)).is_none());
+        let unchecked = Key::of(&node.skip_verification());
+        let connection = pool.take(&unchecked).unwrap();
+        assert!(pool.take(&unchecked).is_none());
+        pool.put(unchecked.clone(), connection);
+        drop(end);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(pool.take(&unchecked).is_none(), "the agent closed it");
+        assert_eq!(pool.idle.lock().total, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_needs_to_come_for_one_to_be_closed() {
+        let pool: Arc<Pool> = Arc::default();
+        for _ in 0..2 {
+            let (connection, mut end) = connection().await;
+            pool.put(key(0), connection);
+            tokio::time::sleep(IDLE_TIME - Duration::from_secs(1)).await;
+            let connection = pool.take(&key(0)).expect("it is good for a little longer");
+            pool.put(key(0), connection);
+            tokio::time::sleep(IDLE_TIME * 2).await;
+            assert!(is_closed(&mut end).await);
+            assert_eq!(pool.idle.lock().total, 0);
+        }
+    }
+}
