@@ -242,6 +242,20 @@ fn a_named_node_is_the_only_one() {
 }
 
 #[test]
+fn gates_keep_a_pod_out_and_are_named_in_their_order() {
+    let framework = Cluster::new([]).framework().unwrap();
+    let gated = |gates: &[&str]| {
+        let gates: Vec<Value> = gates.iter().map(|name| json!({"name": name})).collect();
+        let gate = framework.gate(&pod("p").spec("schedulingGates", gates.into()).info());
+        gate.map(|(plugin, status)| (plugin.to_string(), status.message()))
+    };
+    let by = |message: &str| Some(("SchedulingGates".to_owned(), message.to_owned()));
+    assert_eq!(gated(&[]), None);
+    assert_eq!(gated(&["a.b/c"]), by("waiting for scheduling gates: [a.b/c]"));
+    assert_eq!(gated(&["z", "a"]), by("waiting for scheduling gates: [z a]"));
+}
+
+#[test]
 fn scores_are_normalized_in_both_directions() {
     for (scores, reverse, expected) in
         [([0, 5, 10], false, [0, 50, 100]), ([0, 5, 10], true, [100, 50, 0])]
