@@ -6,11 +6,13 @@
 //! is missed: <https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/>.
 
 mod heap;
+mod meanwhile;
 mod nominated;
+mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,10 @@ use tokio::time::Instant;
 use crate::framework::{Action, ClusterEvent, EventResource, Framework, Happening, Status};
 use crate::snapshot::PodInfo;
 use heap::Heap;
+use meanwhile::Meanwhile;
 pub use nominated::{Kept, Nominator};
+use slot::{Group, GroupKey, Pace, Place, Slot, Waits};
+pub use slot::{Popped, QueueLengths, QueuedPod};
 
 /// How long a pod waits after its first failed attempt.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
@@ -36,95 +41,6 @@ pub const LEAST_FAULT_BACKOFF: Duration = Duration::from_millis(100);
 /// The most events that are remembered for pods in flight; beyond, such pods are tried again as
 /// if an event could have helped.
 pub const IN_FLIGHT_EVENTS: usize = 10_000;
-
-/// A pod in the queue, as a QueueSort plugin sees it.
-#[derive(Debug, Clone)]
-pub struct QueuedPod {
-    /// The pod.
-    pub pod: Arc<PodInfo>,
-    /// When it came to where it waits now.
-    pub since: Instant,
-    /// When it was first queued.
-    pub first: Instant,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// The plugins that turned it away at its last attempt.
-    pub rejected_by: BTreeSet<Arc<str>>,
-}
-
-impl QueuedPod {
-    /// When it may be tried again: the initial backoff, doubled with each attempt.
-    fn ready_at(&self, (initial, most): (Duration, Duration)) -> Instant {
-        let Some(doublings) = self.attempts.checked_sub(1) else { return self.since };
-        self.since + initial.saturating_mul(1_u32 << doublings.min(16)).min(most)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Active,
-    Backoff(Instant),
-    Unschedulable,
-    /// Kept out by a PreEnqueue plugin.
-    Gated,
-    /// Being tried since the event of this number.
-    InFlight(u64),
-}
-
-/// When a pod is tried that may be helped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    AtOnce,
-    /// After what is left of its backoff.
-    Backoff,
-}
-
-#[derive(Debug)]
-struct Slot {
-    queued: QueuedPod,
-    framework: Arc<Framework>,
-    place: Place,
-    /// Tells apart what heap and lists hold of this pod now and held before.
-    ticket: u64,
-    /// Where it waits for events.
-    waits: Option<Waits>,
-}
-
-/// What a parked pod waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Waits {
-    /// Events that its group listens to.
-    Events(GroupKey),
-    /// The node that others were made to leave for it: pods that leave other nodes do not matter.
-    Room(Arc<str>),
-}
-
-/// Whom a waiting pod belongs to, and who turned it away.
-type GroupKey = (Arc<str>, BTreeSet<Arc<str>>);
-
-/// Pods that wait for the same events: an event that none of the plugins listens to is dealt with
-/// once for all of them.
-#[derive(Debug)]
-struct Group {
-    framework: Arc<Framework>,
-    pods: BTreeMap<u64, Arc<str>>,
-}
-
-/// How many pods wait where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct QueueLengths {
-    /// To be tried now.
-    pub active: usize,
-    /// To be tried later.
-    pub backoff: usize,
-    /// Waiting for an event.
-    pub unschedulable: usize,
-    /// Kept out by a PreEnqueue plugin.
-    pub gated: usize,
-    /// Being tried.
-    pub in_flight: usize,
-}
 
 /// The queue. It never waits itself: whoever owns it asks for the next time anything is due.
 #[derive(Debug)]
@@ -146,27 +62,12 @@ pub struct SchedulingQueue {
     /// Pods that a PreEnqueue plugin keeps out, by ticket.
     gated: BTreeMap<u64, Arc<str>>,
     in_flight: BTreeMap<u64, Arc<str>>,
-    events: VecDeque<(u64, Happening)>,
+    meanwhile: Meanwhile,
     tickets: u64,
-    event_number: u64,
-    /// Events up to this number were forgotten.
-    forgotten: u64,
     /// Pods that a PreEnqueue plugin has failed on, and how, that nobody was told of yet.
     faults: BTreeMap<Arc<str>, (Arc<PodInfo>, Status)>,
     /// Which nodes are kept for which pods.
     pub nominated: Nominator,
-}
-
-/// A pod to be tried.
-#[derive(Debug, Clone)]
-pub struct Popped {
-    /// The pod.
-    pub pod: Arc<PodInfo>,
-    /// Its profile.
-    pub framework: Arc<Framework>,
-    /// How often it was tried, this time included.
-    pub attempts: u32,
-    ticket: u64,
 }
 
 impl Default for SchedulingQueue {
@@ -190,10 +91,8 @@ impl SchedulingQueue {
             parked: BTreeMap::new(),
             gated: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            events: VecDeque::new(),
+            meanwhile: Meanwhile::default(),
             tickets: 0,
-            event_number: 0,
-            forgotten: 0,
             faults: BTreeMap::new(),
             nominated: Nominator::default(),
         }
@@ -279,7 +178,7 @@ impl SchedulingQueue {
             };
             self.tickets += 1;
             slot.ticket = self.tickets;
-            slot.place = Place::InFlight(self.event_number);
+            slot.place = Place::InFlight(self.meanwhile.now());
             slot.queued.attempts = slot.queued.attempts.saturating_add(1);
             self.in_flight.insert(slot.ticket, Arc::clone(&uid));
             return Some(Popped {
@@ -309,12 +208,11 @@ impl SchedulingQueue {
         slot.queued.rejected_by = rejected_by;
         slot.queued.since = now;
         let (queued, framework) = (&slot.queued, &slot.framework);
-        let seen = self.events.partition_point(|(number, _)| *number <= since);
-        let mut missed = self.events.range(seen..);
         let again = queued.rejected_by.is_empty()
-            || since < self.forgotten
-            || missed.any(|(_, happening)| {
-                framework.may_help(&queued.pod, &queued.rejected_by, happening)
+            || self.meanwhile.since(since).is_none_or(|mut missed| {
+                missed.any(|happening| {
+                    framework.may_help(&queued.pod, &queued.rejected_by, happening)
+                })
             });
         let uid = Arc::clone(queued.pod.shared_uid());
         if again {
@@ -335,7 +233,7 @@ impl SchedulingQueue {
     /// Something happened: pods it may help are tried again, after what is left of their backoff.
     pub fn happened(&mut self, happening: &Happening, now: Instant) {
         if !self.in_flight.is_empty() {
-            self.remember(happening);
+            self.meanwhile.push(happening);
         }
         let mut helped: Vec<Arc<str>> = Vec::new();
         for ((_, plugins), group) in &self.groups {
@@ -380,18 +278,7 @@ impl SchedulingQueue {
         if helps {
             self.enqueue(&Arc::from(uid), now, Pace::Backoff);
         } else if self.slots.get(uid).is_some_and(|s| matches!(s.place, Place::InFlight(_))) {
-            self.remember(happening);
-        }
-    }
-
-    /// Keeps an event for the pods in flight.
-    fn remember(&mut self, happening: &Happening) {
-        self.event_number += 1;
-        self.events.push_back((self.event_number, happening.clone()));
-        if self.events.len() > IN_FLIGHT_EVENTS
-            && let Some((number, _)) = self.events.pop_front()
-        {
-            self.forgotten = number;
+            self.meanwhile.push(happening);
         }
     }
 
@@ -573,10 +460,7 @@ impl SchedulingQueue {
             let slot = self.slots.get(uid)?;
             if let Place::InFlight(since) = slot.place { Some(since) } else { None }
         });
-        let since = since.unwrap_or(u64::MAX);
-        while self.events.front().is_some_and(|(number, _)| *number <= since) {
-            self.events.pop_front();
-        }
+        self.meanwhile.trim(since);
     }
 }
 

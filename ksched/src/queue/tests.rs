@@ -98,7 +98,7 @@ async fn an_event_while_a_pod_is_tried_is_not_missed() {
         queue.happened(&node_comes(cpu), now);
         queue.put_back(&tried, by("NodeResourcesFit"), now);
         assert_eq!(queue.lengths().backoff == 1, helps, "{cpu}");
-        assert!(queue.events.is_empty(), "events are kept only while a pod is in flight");
+        assert_eq!(queue.meanwhile.len(), 0, "events are kept only while a pod is in flight");
         queue.remove(tried.pod.uid());
     }
 }
@@ -117,9 +117,11 @@ async fn beyond_their_bound_events_are_forgotten_and_the_pod_is_tried_again() {
         for _ in 0..IN_FLIGHT_EVENTS {
             happens(&mut queue);
         }
-        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 0));
+        assert_eq!(queue.meanwhile.len(), IN_FLIGHT_EVENTS);
+        assert!(queue.meanwhile.since(0).is_some());
         happens(&mut queue);
-        assert_eq!((queue.events.len(), queue.forgotten), (IN_FLIGHT_EVENTS, 1));
+        assert_eq!(queue.meanwhile.len(), IN_FLIGHT_EVENTS);
+        assert!(queue.meanwhile.since(0).is_none());
         queue.put_back(&tried, by("NodeResourcesFit"), now);
         assert_eq!(queue.lengths().backoff, 1, "what was forgotten could have helped");
     }
