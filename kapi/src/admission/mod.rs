@@ -2,6 +2,7 @@
 
 mod namespace_lifecycle;
 mod pods;
+mod priority;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use kcore::status::Status;
 use crate::auth::Identity;
 
 pub use namespace_lifecycle::NamespaceLifecycle;
-pub use pods::{DefaultTolerationSeconds, Priority, ServiceAccount};
+pub use pods::{DefaultTolerationSeconds, ServiceAccount};
+pub use priority::Priority;
 
 /// The plugins a server has unless it is told otherwise, in their order.
 #[must_use]

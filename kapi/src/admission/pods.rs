@@ -1,16 +1,12 @@
-//! What new Pods are given: an account, tolerations, a priority.
-
-use std::sync::Arc;
+//! What new Pods are given: an account, and tolerations.
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount as Account, Toleration};
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kcore::kind::Typed;
 use kcore::name::Resource;
 use kcore::status::Status;
 
 use super::{AdmissionPlugin, AdmissionRequest, Operation};
-use crate::strategy::optional;
 
 /// The annotation that keeps the agent's own Pods apart.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -129,89 +125,6 @@ impl AdmissionPlugin for DefaultTolerationSeconds {
                 });
             }
         }
-        Ok(())
-    }
-}
-
-/// Turns the name of a priority class into a number.
-/// <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#priority>
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Priority;
-
-impl Priority {
-    /// The class a Pod names, or the cluster's default one.
-    fn class(
-        request: &AdmissionRequest<'_>,
-        name: Option<&str>,
-    ) -> Result<Option<Arc<PriorityClass>>, Box<Status>> {
-        let resource = Resource::of::<PriorityClass>();
-        let Some(name) = name.filter(|name| !name.is_empty()) else {
-            let classes = request.cluster.list(&resource, None);
-            let mut classes: Vec<_> = classes
-                .iter()
-                .filter_map(|object| object.view::<PriorityClass>().ok())
-                .filter(|class| class.global_default == Some(true))
-                .collect();
-            // Of several defaults the lowest counts, so that none is raised by mistake.
-            classes.sort_by_key(|class| optional::<i32>(class.value));
-            return Ok(classes.into_iter().next());
-        };
-        let found = request.cluster.get(&resource, "", name);
-        let class = found.and_then(|object| object.view::<PriorityClass>().ok());
-        class.map(Some).ok_or_else(|| {
-            forbidden(request, &format!("no PriorityClass with name {name} was found")).into()
-        })
-    }
-}
-
-#[async_trait]
-impl AdmissionPlugin for Priority {
-    fn name(&self) -> &'static str {
-        "Priority"
-    }
-
-    fn handles(&self, request: &AdmissionRequest<'_>) -> bool {
-        is_new_pod(request)
-    }
-
-    async fn admit(
-        &self,
-        request: &AdmissionRequest<'_>,
-        object: Option<&mut dyn Typed>,
-    ) -> Result<(), Status> {
-        let Some(spec) = pod_of(object).and_then(|pod| pod.spec.as_mut()) else { return Ok(()) };
-        let class =
-            Self::class(request, spec.priority_class_name.as_deref()).map_err(|status| *status)?;
-        let value: i32 =
-            class.as_ref().and_then(|class| optional::<i32>(class.value)).unwrap_or_default();
-        if spec.priority.is_some_and(|priority| priority != value) {
-            return Err(forbidden(
-                request,
-                &format!(
-                    "the integer value of priority ({}) must not be provided in pod spec; priority \
-                     admission controller computed {value} from the given PriorityClass name",
-                    spec.priority.unwrap_or_default()
-                ),
-            ));
-        }
-        let policy = class.as_ref().and_then(|class| class.preemption_policy.clone());
-        let policy = policy.unwrap_or_else(|| "PreemptLowerPriority".to_owned());
-        if spec.preemption_policy.as_ref().is_some_and(|own| *own != policy) {
-            return Err(forbidden(
-                request,
-                &format!(
-                    "the string value of PreemptionPolicy ({}) must not be provided in pod spec; \
-                     priority admission controller computed {policy} from the given PriorityClass \
-                     name",
-                    spec.preemption_policy.as_deref().unwrap_or_default()
-                ),
-            ));
-        }
-        if let Some(class) = &class {
-            spec.priority_class_name.clone_from(&class.metadata.name);
-        }
-        spec.priority = Some(value);
-        spec.preemption_policy = Some(policy);
         Ok(())
     }
 }

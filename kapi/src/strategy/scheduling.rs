@@ -44,6 +44,14 @@ impl KindStrategy for PodGroupStrategy {
         object.status = None;
     }
 
+    fn prepare_update(&self, new: &mut PodGroup, old: &PodGroup) {
+        // What admission computed need not be sent again.
+        let (new, old) = (&mut new.spec, &old.spec);
+        new.priority = new.priority.or(old.priority);
+        new.preemption_policy =
+            new.preemption_policy.take().or_else(|| old.preemption_policy.clone());
+    }
+
     fn validate(&self, object: &PodGroup, errors: &mut FieldErrors) {
         let field = FieldPath::new("spec.schedulingPolicy");
         validate_policy(&object.spec.scheduling_policy, &field, errors);

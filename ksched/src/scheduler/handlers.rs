@@ -150,17 +150,19 @@ pub(super) fn on_others(shared: &Arc<Shared>, informers: &Informers) -> Vec<Regi
     registrations
 }
 
-/// Tells that objects of a kind came, went or changed, but not which.
-fn on_change<K: Kind>(
-    shared: &Arc<Shared>,
-    resource: EventResource,
-) -> impl Fn(Change<Arc<K>>) + Send + Sync + 'static {
-    let shared = Arc::clone(shared);
-    move |change| {
-        let event = ClusterEvent::new(resource, action_of(&change));
-        let event = Happening { event, old: None, new: None };
-        shared.state.lock().queue.happened(&event, Instant::now());
-        shared.more.notify_one();
+k8s_openapi::k8s_if_ge_1_37! {
+    /// Tells that objects of a kind came, went or changed, but not which.
+    fn on_change<K: Kind>(
+        shared: &Arc<Shared>,
+        resource: EventResource,
+    ) -> impl Fn(Change<Arc<K>>) + Send + Sync + 'static {
+        let shared = Arc::clone(shared);
+        move |change| {
+            let event = ClusterEvent::new(resource, action_of(&change));
+            let event = Happening { event, old: None, new: None };
+            shared.state.lock().queue.happened(&event, Instant::now());
+            shared.more.notify_one();
+        }
     }
 }
 

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodAffinityTerm, Taint, Toleration,
-    TopologySpreadConstraint,
+    NodeSelectorTerm, Pod, PodAffinityTerm, Taint, Toleration, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use ksched::snapshot::{NodeInfo, PodInfo};
@@ -25,8 +24,11 @@ fn text(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or_default()
 }
 
-fn labels_of(pod: &Pod) -> BTreeMap<String, String> {
-    pod.metadata.labels.clone().unwrap_or_default()
+/// What has no labels.
+static NONE: BTreeMap<String, String> = BTreeMap::new();
+
+fn labels_of(pod: &Pod) -> &BTreeMap<String, String> {
+    pod.metadata.labels.as_ref().unwrap_or(&NONE)
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
@@ -52,9 +54,9 @@ fn hard_taint<'a>(pod: &Pod, node: &'a NodeInfo) -> Option<&'a Taint> {
     })
 }
 
-fn requirement(value: Option<&String>, wanted: &NodeSelectorRequirement) -> bool {
-    let values = wanted.values.clone().unwrap_or_default();
-    match wanted.operator.as_str() {
+fn requirement(value: Option<&String>, operator: &str, values: &Option<Vec<String>>) -> bool {
+    let values = values.as_deref().unwrap_or_default();
+    match operator {
         "In" => value.is_some_and(|value| values.contains(value)),
         "NotIn" => value.is_none_or(|value| !values.contains(value)),
         "Exists" => value.is_some(),
@@ -64,9 +66,11 @@ fn requirement(value: Option<&String>, wanted: &NodeSelectorRequirement) -> bool
 }
 
 fn term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
-    let expressions = term.match_expressions.clone().unwrap_or_default();
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
     !expressions.is_empty()
-        && expressions.iter().all(|wanted| requirement(node.labels().get(&wanted.key), wanted))
+        && expressions.iter().all(|wanted| {
+            requirement(node.labels().get(&wanted.key), &wanted.operator, &wanted.values)
+        })
 }
 
 fn node_affinity(pod: &Pod, node: &NodeInfo) -> bool {
@@ -87,28 +91,26 @@ pub(crate) fn selected(
     labels: &BTreeMap<String, String>,
 ) -> bool {
     let Some(selector) = selector else { return false };
-    let all = selector.match_labels.clone().unwrap_or_default();
-    all.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().flatten().all(|wanted| {
-            let wanted = NodeSelectorRequirement {
-                key: wanted.key.clone(),
-                operator: wanted.operator.clone(),
-                values: wanted.values.clone(),
-            };
-            requirement(labels.get(&wanted.key), &wanted)
-        })
+    let mut all = selector.match_labels.iter().flatten();
+    all.all(|(key, value)| labels.get(key) == Some(value))
+        && selector
+            .match_expressions
+            .iter()
+            .flatten()
+            .all(|wanted| requirement(labels.get(&wanted.key), &wanted.operator, &wanted.values))
 }
 
 /// Whether a term of `owner` means `other`.
 fn means(term: &PodAffinityTerm, owner: &Pod, other: &Pod, namespaces: &Namespaces) -> bool {
-    let named = term.namespaces.clone().unwrap_or_default();
-    let theirs = text(&other.metadata.namespace).to_owned();
+    let named = term.namespaces.as_deref().unwrap_or_default();
+    let theirs = text(&other.metadata.namespace);
+    let named_theirs = named.iter().any(|name| name == theirs);
     let in_namespace = match (&term.namespace_selector, named.is_empty()) {
         (None, true) => theirs == text(&owner.metadata.namespace),
-        (None, false) => named.contains(&theirs),
+        (None, false) => named_theirs,
         (selector, _) => {
-            let labels = namespaces.get(&theirs).cloned().unwrap_or_default();
-            named.contains(&theirs) || selected(selector, &labels)
+            let labels = namespaces.get(theirs).unwrap_or(&NONE);
+            named_theirs || selected(selector, labels)
         }
     };
     let labels = labels_of(other);
@@ -119,30 +121,30 @@ fn means(term: &PodAffinityTerm, owner: &Pod, other: &Pod, namespaces: &Namespac
             .all(|key| own.get(key).is_none_or(|value| (labels.get(key) == Some(value)) == same))
     };
     in_namespace
-        && selected(&term.label_selector, &labels)
+        && selected(&term.label_selector, labels)
         && keys(&term.match_label_keys, true)
         && keys(&term.mismatch_label_keys, false)
 }
 
 /// Required and preferred terms of a pod: affinity, and anti-affinity with a negative weight.
-type Terms = (Vec<PodAffinityTerm>, Vec<PodAffinityTerm>, Vec<(i64, PodAffinityTerm)>);
+type Terms<'a> = (&'a [PodAffinityTerm], &'a [PodAffinityTerm], Vec<(i64, &'a PodAffinityTerm)>);
 
-fn terms(pod: &Pod) -> Terms {
-    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.clone()).unwrap_or_default();
-    let near = affinity.pod_affinity.unwrap_or_default();
-    let far = affinity.pod_anti_affinity.unwrap_or_default();
-    let mut preferred = Vec::new();
-    for weighted in near.preferred_during_scheduling_ignored_during_execution.unwrap_or_default() {
-        preferred.push((i64::from(weighted.weight), weighted.pod_affinity_term));
+fn terms(pod: &Pod) -> Terms<'_> {
+    let (mut near, mut far, mut preferred): Terms<'_> = (&[], &[], Vec::new());
+    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
+    if let Some(all) = affinity.and_then(|affinity| affinity.pod_affinity.as_ref()) {
+        near = all.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or(near);
+        for weighted in all.preferred_during_scheduling_ignored_during_execution.iter().flatten() {
+            preferred.push((i64::from(weighted.weight), &weighted.pod_affinity_term));
+        }
     }
-    for weighted in far.preferred_during_scheduling_ignored_during_execution.unwrap_or_default() {
-        preferred.push((-i64::from(weighted.weight), weighted.pod_affinity_term));
+    if let Some(all) = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref()) {
+        far = all.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or(far);
+        for weighted in all.preferred_during_scheduling_ignored_during_execution.iter().flatten() {
+            preferred.push((-i64::from(weighted.weight), &weighted.pod_affinity_term));
+        }
     }
-    (
-        near.required_during_scheduling_ignored_during_execution.unwrap_or_default(),
-        far.required_during_scheduling_ignored_during_execution.unwrap_or_default(),
-        preferred,
-    )
+    (near, far, preferred)
 }
 
 impl Question<'_> {
@@ -178,13 +180,15 @@ impl Question<'_> {
     }
 
     fn ports(&self, node: &NodeInfo) -> Option<String> {
-        let ports = |pod: &Pod| -> BTreeSet<i32> {
-            let containers = &pod.spec.as_ref().unwrap().containers;
-            let all = containers.iter().flat_map(|container| container.ports.iter().flatten());
-            all.filter_map(|port| port.host_port).collect()
-        };
-        let own = ports(self.pod.pod());
-        let taken = node.pods().iter().any(|other| !ports(other.pod()).is_disjoint(&own));
+        fn ports(pod: &Pod) -> impl Iterator<Item = i32> {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            let all = containers.flat_map(|container| container.ports.iter().flatten());
+            all.filter_map(|port| port.host_port)
+        }
+        let own: Vec<i32> = ports(self.pod.pod()).collect();
+        let mut others = node.pods().iter();
+        let taken = !own.is_empty()
+            && others.any(|other| ports(other.pod()).any(|port| own.contains(&port)));
         taken.then(|| "node(s) didn't have free ports for the requested pod ports".into())
     }
 
@@ -230,7 +234,7 @@ impl Question<'_> {
                 return Some("node(s) didn't match pod affinity rules".into());
             }
         }
-        for term in &far {
+        for term in far {
             let others = self.in_place(node, &term.topology_key);
             if others.iter().any(|other| means(term, pod, other.pod())) {
                 return Some("node(s) didn't match pod anti-affinity rules".into());
@@ -264,9 +268,9 @@ impl Question<'_> {
         !near.is_empty() || !far.is_empty() || self.nodes.iter().any(on)
     }
 
-    fn constraints(&self, action: &str) -> Vec<TopologySpreadConstraint> {
+    fn constraints(&self, action: &str) -> Vec<&TopologySpreadConstraint> {
         let all = self.spec().topology_spread_constraints.iter().flatten();
-        all.filter(|constraint| constraint.when_unsatisfiable == action).cloned().collect()
+        all.filter(|constraint| constraint.when_unsatisfiable == action).collect()
     }
 
     fn spread_counts(&self, constraint: &TopologySpreadConstraint, other: &PodInfo) -> bool {
@@ -276,7 +280,7 @@ impl Question<'_> {
         let mut same = keys.filter_map(|key| Some((key, own.get(key)?)));
         other.namespace() == self.pod.namespace()
             && other.pod().metadata.deletion_timestamp.is_none()
-            && selected(&constraint.label_selector, &labels)
+            && selected(&constraint.label_selector, labels)
             && same.all(|(key, value)| labels.get(key) == Some(value))
     }
 
@@ -293,7 +297,7 @@ impl Question<'_> {
     fn places(
         &self,
         constraint: &TopologySpreadConstraint,
-        all: &[TopologySpreadConstraint],
+        all: &[&TopologySpreadConstraint],
     ) -> BTreeMap<String, i64> {
         let mut places = BTreeMap::new();
         for node in self.nodes {
@@ -425,13 +429,12 @@ impl Question<'_> {
             let met = others.iter().filter(|other| means(term, pod, other.pod())).count();
             score += weight * i64::try_from(met).unwrap();
         }
-        let keys: Vec<String> = node.labels().keys().cloned().collect();
-        for key in keys {
-            for other in self.in_place(node, &key) {
+        for key in node.labels().keys() {
+            for other in self.in_place(node, key) {
                 let (near, _, preferred) = terms(other.pod());
-                let hard = near.into_iter().map(|term| (1, term));
+                let hard = near.iter().map(|term| (1, term));
                 for (weight, term) in preferred.into_iter().chain(hard) {
-                    if term.topology_key == key && means(&term, other.pod(), pod) {
+                    if term.topology_key == *key && means(term, other.pod(), pod) {
                         score += weight;
                     }
                 }

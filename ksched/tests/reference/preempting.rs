@@ -203,8 +203,12 @@ fn run(seed: u64, budgets: Budgets) -> [usize; 3] {
 
 #[test]
 fn preemption_agrees_with_the_reference_and_with_cycles_that_remember_nothing() {
-    for (seed, budgets) in [(11, Budgets::None), (12, Budgets::Tight)] {
-        let counts = run(seed, budgets);
-        assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
-    }
+    let counts = run(11, Budgets::None);
+    assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
+}
+
+#[test]
+fn preemption_agrees_with_the_reference_where_budgets_protect_pods() {
+    let counts = run(12, Budgets::Tight);
+    assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
 }

@@ -81,8 +81,16 @@ impl Room {
 }
 
 impl Need<'_> {
+    /// The plugins that are asked: who has nothing to say of the cluster as it is, without pods
+    /// that nodes are kept for, is not asked any more.
+    fn asked(&self) -> Vec<&'static str> {
+        let (nodes, pod, namespaces) = (self.nodes, self.pod, self.namespaces);
+        let minds_others = Question { nodes, pod, namespaces }.minds_others();
+        FILTERS.iter().copied().filter(|name| minds_others || *name != "InterPodAffinity").collect()
+    }
+
     /// Why the plugins turn a node in this state away, if they do.
-    fn refuses(&self, at: usize, node: &NodeInfo) -> Option<Refusal> {
+    fn refuses(&self, asked: &[&str], at: usize, node: &NodeInfo) -> Option<Refusal> {
         let mut nodes = self.nodes.to_vec();
         nodes[at] = Arc::new(node.clone());
         let question = Question { nodes: &nodes, pod: self.pod, namespaces: self.namespaces };
@@ -91,12 +99,7 @@ impl Need<'_> {
                 .iter()
                 .any(|name| self.pod.requests().get(name) > node.allocatable().get(name))
         };
-        // Who has nothing to say of the cluster as it is, without pods that nodes are kept for, is
-        // not asked any more.
-        let (nodes_now, pod, namespaces) = (self.nodes, self.pod, self.namespaces);
-        let now = Question { nodes: nodes_now, pod, namespaces };
-        let silent = |plugin: &str| plugin == "InterPodAffinity" && !now.minds_others();
-        FILTERS.iter().filter(|plugin| !silent(plugin)).find_map(|plugin| {
+        asked.iter().find_map(|plugin| {
             let said = question.filter(plugin, &nodes[at])?;
             let lasting = match *plugin {
                 "NodePorts" => false,
@@ -111,7 +114,7 @@ impl Need<'_> {
 
     /// The same with the pods there that the node is kept for and that are as important; and then,
     /// if it takes the pod, without them.
-    fn refuses_beside_kept(&self, at: usize, node: &NodeInfo) -> Option<Refusal> {
+    fn refuses_beside_kept(&self, asked: &[&str], at: usize, node: &NodeInfo) -> Option<Refusal> {
         let mut beside = node.clone();
         for (on, other) in self.kept {
             let there = **on == *node.name() && other.uid() != self.pod.uid();
@@ -120,8 +123,8 @@ impl Need<'_> {
             }
         }
         let crowded = beside.pods().len() > node.pods().len();
-        let refusal = if crowded { self.refuses(at, &beside) } else { None };
-        refusal.or_else(|| self.refuses(at, node))
+        let refusal = if crowded { self.refuses(asked, at, &beside) } else { None };
+        refusal.or_else(|| self.refuses(asked, at, node))
     }
 
     /// Which of the pods break a budget if all of them leave, one by one.
@@ -146,7 +149,7 @@ impl Need<'_> {
     }
 
     /// What making room on a node takes, if that can be done.
-    fn room(&self, at: usize) -> Option<Room> {
+    fn room(&self, asked: &[&str], at: usize) -> Option<Room> {
         let mut node = NodeInfo::clone(&self.nodes[at]);
         let all: Vec<Arc<PodInfo>> = node.pods().iter().cloned().collect();
         let is_lesser = |other: &Arc<PodInfo>| other.priority() < self.pod.priority();
@@ -154,7 +157,7 @@ impl Need<'_> {
         for other in &lesser {
             node.remove_pod(other.uid());
         }
-        if lesser.is_empty() || self.refuses_beside_kept(at, &node).is_some() {
+        if lesser.is_empty() || self.refuses_beside_kept(asked, at, &node).is_some() {
             return None;
         }
         let lesser = ordered(lesser);
@@ -164,7 +167,7 @@ impl Need<'_> {
             for (other, _) in lesser.iter().zip(&breaking).filter(|(_, breaks)| **breaks == turn) {
                 let mut spared = node.clone();
                 spared.add_pod(Arc::clone(other));
-                if self.refuses_beside_kept(at, &spared).is_none() {
+                if self.refuses_beside_kept(asked, at, &spared).is_none() {
                     node = spared;
                 } else {
                     victims.push(Arc::clone(other));
@@ -180,11 +183,12 @@ impl Need<'_> {
         if self.pod.spec().preemption_policy.as_deref() == Some("Never") {
             return None;
         }
+        let asked = &self.asked()[..];
         let mut rooms: Vec<Room> = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            let refusal = self.refuses_beside_kept(at, node);
+            let refusal = self.refuses_beside_kept(asked, at, node);
             if refusal.is_some_and(|refusal| !refusal.lasting) {
-                rooms.extend(self.room(at));
+                rooms.extend(self.room(asked, at));
             }
         }
         narrow(&mut rooms, |room| room.violations);
@@ -210,10 +214,9 @@ fn narrow<T: Ord>(rooms: &mut Vec<Room>, of: impl Fn(&Room) -> T) {
 
 /// Whether a budget minds that a pod leaves. An empty selector selects nobody here.
 fn protects(budget: &PodDisruptionBudget, pod: &PodInfo) -> bool {
-    let labels = pod.pod().metadata.labels.clone().unwrap_or_default();
-    let selector = budget.spec.as_ref().unwrap().selector.clone();
-    let wanted = selector.clone().unwrap().match_labels.unwrap_or_default();
+    let selector = &budget.spec.as_ref().unwrap().selector;
+    let wanted = selector.as_ref().unwrap().match_labels.as_ref();
     budget.metadata.namespace.as_deref() == Some(pod.namespace())
-        && !wanted.is_empty()
-        && selected(&selector, &labels)
+        && wanted.is_some_and(|wanted| !wanted.is_empty())
+        && selected(selector, pod.labels())
 }

@@ -8,7 +8,7 @@ use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Happeni
 use crate::testing::{Cluster, NodeBuilder, PodBuilder, node, pod};
 
 /// Whether what happened may help a pod that a plugin turned away.
-fn helps(plugin: &str, waiting: &PodBuilder, what: &Happening) -> bool {
+pub(super) fn helps(plugin: &str, waiting: &PodBuilder, what: &Happening) -> bool {
     helps_with(Profile::default(), plugin, waiting, what)
 }
 
@@ -37,7 +37,7 @@ fn arrived(pod: PodBuilder) -> Happening {
     pods(Action::ADD, None, Some(pod))
 }
 
-fn left(pod: PodBuilder) -> Happening {
+pub(super) fn left(pod: PodBuilder) -> Happening {
     pods(Action::DELETE, Some(pod), None)
 }
 

@@ -5,6 +5,7 @@ mod nodes;
 mod preempting;
 mod resources;
 mod topology;
+mod volume_hints;
 mod volume_limits;
 mod volume_places;
 mod volume_scores;
@@ -238,6 +239,20 @@ fn a_named_node_is_the_only_one() {
     let nodes = [node("a"), node("b")];
     placed(&nodes, pod("p").on("b"), "b");
     refused(&nodes, pod("p").on("c"), "2 node(s) didn't match the requested node name");
+}
+
+#[test]
+fn gates_keep_a_pod_out_and_are_named_in_their_order() {
+    let framework = Cluster::new([]).framework().unwrap();
+    let gated = |gates: &[&str]| {
+        let gates: Vec<Value> = gates.iter().map(|name| json!({"name": name})).collect();
+        let gate = framework.gate(&pod("p").spec("schedulingGates", gates.into()).info());
+        gate.map(|(plugin, status)| (plugin.to_string(), status.message()))
+    };
+    let by = |message: &str| Some(("SchedulingGates".to_owned(), message.to_owned()));
+    assert_eq!(gated(&[]), None);
+    assert_eq!(gated(&["a.b/c"]), by("waiting for scheduling gates: [a.b/c]"));
+    assert_eq!(gated(&["z", "a"]), by("waiting for scheduling gates: [z a]"));
 }
 
 #[test]
