@@ -103,20 +103,18 @@ impl From<TooHeavy> for Status {
     }
 }
 
-/// Weighs JSON that is to become the type of a schema.
-pub(crate) fn weigh(tree: &Tree, json: &[u8]) -> Result<(), TooHeavy> {
+/// Weighs JSON that is to become the type of a schema, which is built only if it is needed.
+pub(crate) fn weigh(source: &SchemaSource, json: &[u8]) -> Result<(), TooHeavy> {
     if json.len() <= ALWAYS_LIGHT {
         return Ok(());
     }
+    let tree = source.tree();
     walk(tree, tree.root(), json, &mut Budget::new())
 }
 
 /// Weighs JSON that is to become a type that no row has.
 pub(crate) fn weigh_as<K: schemars::JsonSchema>(json: &[u8]) -> Result<(), TooHeavy> {
-    if json.len() <= ALWAYS_LIGHT {
-        return Ok(());
-    }
-    weigh(SchemaSource::of::<K>().tree(), json)
+    weigh(&SchemaSource::of::<K>(), json)
 }
 
 /// Weighs JSON that is to become a [`serde_json::Value`].
@@ -316,7 +314,7 @@ mod tests {
     fn what_takes_too_much_is_told_with_its_field_o1() {
         let check = |body: &str, field: Option<&str>| {
             let source = SchemaSource::of::<Pod>();
-            let found = weigh(source.tree(), body.as_bytes()).err();
+            let found = weigh(&source, body.as_bytes()).err();
             assert_eq!(found.map(|heavy| heavy.0).as_deref(), field, "{} bytes", body.len());
         };
         let many = |element: &str, count: usize| vec![element; count].join(",");

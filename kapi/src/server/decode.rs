@@ -52,7 +52,7 @@ impl Server {
             ))
             .into());
         }
-        schema::weigh(row.schema.tree(), json).map_err(Status::from)?;
+        schema::weigh(&row.schema, json).map_err(Status::from)?;
         (row.codec.decode)(json).or_else(|error| decode_leniently(row, json, &error))
     }
 }
