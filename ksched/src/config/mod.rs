@@ -22,7 +22,7 @@ const KIND: &str = "KubeSchedulerConfiguration";
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 64;
 /// Plugins of upstream's that this scheduler does not have: that they are off is no mistake.
-const ABSENT: [&str; 3] = ["DynamicResources", "NodeDeclaredFeatures", "DeferredPodScheduling"];
+const ABSENT: [&str; 2] = ["DynamicResources", "DeferredPodScheduling"];
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

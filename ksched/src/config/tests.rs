@@ -112,6 +112,10 @@ fn multi_point_and_single_points_combine_as_upstream() {
     assert_eq!(alone, named(&[("NodeAffinity", 2)]));
     let filters = framework("{filter: {disabled: [{name: '*'}]}}");
     assert!(filters.points.filter.is_empty() && !filters.points.score.is_empty());
+    let last = |rest: &str| framework(rest).points.filter.last().unwrap().name.to_string();
+    assert_eq!(last("{}"), "NodeDeclaredFeatures");
+    let without = "{multiPoint: {disabled: [{name: NodeDeclaredFeatures}]}}";
+    assert_eq!(last(without), "InterPodAffinity");
     // Plugins that are not here are off without a word.
     assert_eq!(scores("{multiPoint: {disabled: [{name: DynamicResources}]}}"), named(&default));
 }

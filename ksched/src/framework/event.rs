@@ -72,10 +72,12 @@ impl Action {
     pub const UPDATE_POD_GATES_ELIMINATED: Self = Self(1 << 10);
     /// Something else about it changed.
     pub const UPDATE_OTHER: Self = Self(1 << 11);
+    /// The features that a node declares changed.
+    pub const UPDATE_NODE_DECLARED_FEATURE: Self = Self(1 << 12);
     /// Any change.
-    pub const UPDATE: Self = Self(0b1111_1111_1100);
+    pub const UPDATE: Self = Self(0b1_1111_1111_1100);
     /// Anything.
-    pub const ALL: Self = Self(0b1111_1111_1111);
+    pub const ALL: Self = Self(0b1_1111_1111_1111);
     /// Nothing.
     pub const NONE: Self = Self(0);
 

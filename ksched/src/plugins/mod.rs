@@ -10,6 +10,7 @@ mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
 mod node_claims;
+mod node_declared_features;
 mod node_name;
 mod node_ports;
 mod node_resources_fit;
@@ -37,6 +38,7 @@ pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
 pub use node_claims::NodeClaims;
+pub use node_declared_features::NodeDeclaredFeatures;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources_fit::NodeResourcesFit;
@@ -76,6 +78,7 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
         Arc::new(plugin_fn("ImageLocality", |_, _| Ok(ImageLocality::default()))),
         Arc::new(plugin_fn("DefaultPreemption", DefaultPreemption::new)),
         Arc::new(plugin_fn("DefaultBinder", |_, handle| Ok(DefaultBinder::new(handle)))),
+        Arc::new(plugin_fn("NodeDeclaredFeatures", |_, _| Ok(NodeDeclaredFeatures))),
     ]
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::framework::{Action, ClusterEvent, EventObject, EventResource, Happening};
-use crate::snapshot::{PodInfo, pod_requests, resized};
+use crate::snapshot::{PodInfo, RequiredFeatures, declared_features, pod_requests, resized};
 
 /// Follows nodes.
 pub(super) fn on_node(shared: &Arc<Shared>) -> impl Fn(Change<Arc<Node>>) + Send + Sync + 'static {
@@ -63,6 +63,7 @@ fn node_changes(old: &Node, new: &Node) -> Action {
     );
     note(old.metadata.labels != new.metadata.labels, Action::UPDATE_NODE_LABEL);
     note(old.metadata.annotations != new.metadata.annotations, Action::UPDATE_NODE_ANNOTATION);
+    note(declared_features(old) != declared_features(new), Action::UPDATE_NODE_DECLARED_FEATURE);
     let taints = |node: &Node| {
         let spec = node.spec.as_ref();
         spec.map(|spec| (spec.taints.clone(), spec.unschedulable.unwrap_or_default()))
@@ -263,6 +264,7 @@ fn pod_changes(old: &Pod, new: &Pod) -> Action {
         Action::UPDATE_POD_GATES_ELIMINATED,
     );
     note(a.node_selector != b.node_selector || a.affinity != b.affinity, Action::UPDATE_OTHER);
+    note(RequiredFeatures::of(a) != RequiredFeatures::of(b), Action::UPDATE_OTHER);
     let spec = a.containers != b.containers || a.resources != b.resources;
     if spec || resized(old) != resized(new) {
         let (before, after) = (pod_requests(old), pod_requests(new));
@@ -272,4 +274,37 @@ fn pod_changes(old: &Pod, new: &Pod) -> Action {
         note(less, Action::UPDATE_POD_SCALE_DOWN);
     }
     action
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{node, pod};
+
+    #[test]
+    fn features_that_a_node_declares_are_told_apart_from_the_rest_of_it() {
+        let declares = Action::UPDATE_NODE_DECLARED_FEATURE;
+        let of = |old: &Node, new: &Node| node_changes(old, new);
+        let (bare, one) = (node("a").build(), node("a").feature("One").build());
+        let other = node("a").feature("Other").build();
+        assert_eq!(of(&bare, &one), declares);
+        assert_eq!(of(&one, &other), declares);
+        assert_eq!(of(&other, &bare), declares);
+        assert_eq!(of(&one, &node("a").feature("One").build()), Action::NONE);
+        let labeled = node("a").label("x", "y").feature("One").build();
+        assert_eq!(of(&one, &labeled), Action::UPDATE_NODE_LABEL);
+        assert!(Action::UPDATE.intersects(declares) && Action::ALL.intersects(declares));
+    }
+
+    #[test]
+    fn a_pod_that_requires_another_feature_has_changed() {
+        let users =
+            |own: bool| pod("p").spec("hostNetwork", true.into()).spec("hostUsers", own.into());
+        let (host, own) = (users(true).build(), users(false).build());
+        assert_eq!(pod_changes(&host, &own), Action::UPDATE_OTHER);
+        let named = users(true).spec("hostname", json!("else")).build();
+        assert_eq!(pod_changes(&host, &named), Action::NONE);
+    }
 }

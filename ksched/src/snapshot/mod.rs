@@ -2,6 +2,7 @@
 
 mod affinity;
 mod columns;
+mod features;
 mod group;
 mod log;
 mod node;
@@ -18,6 +19,8 @@ use kcore::collections::HashMap;
 pub(crate) use affinity::narrow;
 pub use affinity::{Affinities, AffinityTerm};
 pub use columns::Columns;
+pub use features::RequiredFeatures;
+pub(crate) use features::declared_features;
 pub use group::{Amounts, NodeGroup};
 pub(crate) use log::Log;
 pub use log::{MAX_CHANGES, Mark};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use super::template::NO_LABELS;
-use super::{HostPort, PodInfo, Pods, Resources};
+use super::{HostPort, PodInfo, Pods, Resources, declared_features};
 
 /// A node, the pods on it, and their sums.
 #[derive(Clone)]
@@ -133,6 +133,13 @@ impl NodeInfo {
     #[must_use]
     pub fn unschedulable(&self) -> bool {
         self.node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default()
+    }
+
+    /// The features it declares; none where the API is that of Kubernetes 1.34 or before.
+    /// <https://kubernetes.io/docs/concepts/scheduling-eviction/node-declared-features/>
+    #[must_use]
+    pub fn declared_features(&self) -> &[String] {
+        declared_features(&self.node)
     }
 
     /// The size in bytes of an image it has.

@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kcore::object::Object;
 
-use super::Affinities;
 use super::resources::Resources;
 use super::template::{Details, NO_LABELS, PodTemplate};
+use super::{Affinities, RequiredFeatures};
 
 /// What a pod without a spec has.
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
@@ -271,6 +271,12 @@ impl PodInfo {
     #[must_use]
     pub fn attached_volumes(&self) -> &[Volume] {
         self.details().map_or(&[], |details| &details.volumes)
+    }
+
+    /// The features that its node has to declare.
+    #[must_use]
+    pub fn required_features(&self) -> RequiredFeatures {
+        self.template.features
     }
 
     /// The ports it takes on its node.

@@ -11,7 +11,8 @@ use kcore::object::{Object, controller_of};
 use super::pod::{HostPort, PodInfo, host_ports};
 use super::resources::resized;
 use super::{
-    Affinities, DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Resources, pod_requests, pod_scoring_requests,
+    Affinities, DEFAULT_MEMORY, DEFAULT_MILLI_CPU, RequiredFeatures, Resources, pod_requests,
+    pod_scoring_requests,
 };
 
 /// Shapes that are remembered at once; beyond, all are forgotten and learned anew.
@@ -25,6 +26,7 @@ pub struct PodTemplate {
     /// None for pods that have none of it.
     pub(super) details: Option<Arc<Details>>,
     pub(super) priority: i32,
+    pub(super) features: RequiredFeatures,
     pub(super) requests: Resources,
     pub(super) scoring: (i64, i64),
 }
@@ -62,6 +64,7 @@ impl PodTemplate {
             id,
             details: Details::of(pod),
             priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
+            features: required_features(pod),
             requests: pod_requests(pod),
             scoring: (scoring.milli_cpu, scoring.memory),
         }
@@ -74,6 +77,10 @@ impl PodTemplate {
     pub fn signature(&self) -> Option<u64> {
         (self.id != 0).then_some(self.id)
     }
+}
+
+fn required_features(pod: &Pod) -> RequiredFeatures {
+    pod.spec.as_ref().map(RequiredFeatures::of).unwrap_or_default()
 }
 
 fn attached(pod: &Pod) -> Vec<Volume> {
@@ -96,8 +103,8 @@ type Shape = (Arc<Pod>, Arc<PodTemplate>);
 /// Alike are pods in one namespace, with equal labels, one controller, and specs that are equal
 /// in: node selector and affinity; tolerations; spread constraints; priority and preemption
 /// policy; scheduler name; scheduling and resource claims; overhead and resources; images,
-/// resources, ports and restart policies of containers; and volumes other than projected ones,
-/// whose names are drawn.
+/// resources, ports and restart policies of containers; [required features](RequiredFeatures); and
+/// volumes other than projected ones, whose names are drawn.
 #[derive(Debug, Default)]
 pub struct Templates {
     known: HashMap<u64, Vec<Shape>>,
@@ -138,8 +145,9 @@ impl Templates {
     pub fn template(&mut self, pod: &Arc<Pod>) -> Arc<PodTemplate> {
         let hash = shape_hash(pod);
         let alike = self.known.get(&hash).into_iter().flatten();
+        let features = required_features(pod);
         for (other, template) in alike {
-            if same_shape(other, pod) {
+            if template.features == features && same_shape(other, pod) {
                 return Arc::clone(template);
             }
         }

@@ -95,6 +95,13 @@ impl NodeBuilder {
         self
     }
 
+    /// A feature it declares.
+    #[must_use]
+    pub fn feature(mut self, name: &str) -> Self {
+        push(&mut self.0["status"]["declaredFeatures"], name.into());
+        self
+    }
+
     /// Cordons it.
     #[must_use]
     pub fn cordoned(mut self) -> Self {

@@ -17,13 +17,17 @@ fn helps_with(profile: Profile, plugin: &str, waiting: &PodBuilder, what: &Happe
     framework.may_help(&waiting.clone().info(), &[Arc::from(plugin)].into(), what)
 }
 
-fn nodes(action: Action, old: Option<NodeBuilder>, new: Option<NodeBuilder>) -> Happening {
+pub(super) fn nodes(
+    action: Action,
+    old: Option<NodeBuilder>,
+    new: Option<NodeBuilder>,
+) -> Happening {
     let object = |node: NodeBuilder| EventObject::Node(node.build());
     let event = ClusterEvent::new(EventResource::Node, action);
     Happening { event, old: old.map(object), new: new.map(object) }
 }
 
-fn came(node: NodeBuilder) -> Happening {
+pub(super) fn came(node: NodeBuilder) -> Happening {
     nodes(Action::ADD, None, Some(node))
 }
 

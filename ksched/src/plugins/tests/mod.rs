@@ -1,5 +1,6 @@
 //! Table tests of the stock plugins.
 
+mod features;
 mod hints;
 mod nodes;
 mod preempting;
