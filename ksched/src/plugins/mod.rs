@@ -60,8 +60,8 @@ pub fn stock() -> Vec<Arc<dyn PluginFactory>> {
     vec![
         Arc::new(plugin_fn("SchedulingGates", |_, _| Ok(SchedulingGates))),
         Arc::new(plugin_fn("PrioritySort", |_, _| Ok(PrioritySort))),
-        Arc::new(plugin_fn("NodeUnschedulable", |_, _| Ok(NodeUnschedulable))),
         Arc::new(plugin_fn("NodeName", |_, _| Ok(NodeName))),
+        Arc::new(plugin_fn("NodeUnschedulable", |_, _| Ok(NodeUnschedulable))),
         Arc::new(plugin_fn("TaintToleration", |_, _| Ok(TaintToleration))),
         Arc::new(plugin_fn("NodeAffinity", |args, _| NodeAffinity::new(args))),
         Arc::new(plugin_fn("NodePorts", |_, _| Ok(NodePorts))),
