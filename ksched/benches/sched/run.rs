@@ -28,6 +28,8 @@ pub(crate) const AT_ONCE: usize = 32;
 /// A run that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// What the measured pods are called.
+const MEASURED: &str = "pod";
 /// What the pods are called that are deleted meanwhile.
 const DELETED: &str = "deleted";
 
@@ -147,7 +149,6 @@ async fn create_pods(
     until: Until,
     volumes: Volumes,
 ) -> [Instant; 2] {
-    extras::create_volumes(client, volumes, pods, prefix).await;
     let api: Api<Pod> = Api::namespaced(Arc::clone(client), &*pods.namespace);
     let (count, prefix) = (pods.count, prefix.to_owned());
     let wanted = if until == Until::Bound { count } else { 0 };
@@ -224,7 +225,9 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
     }
     let until = if workload.settle { Until::Bound } else { Until::Created };
     for (at, pods) in workload.init.iter().enumerate() {
-        create_pods(&admin, pods, &format!("init-{at}"), until, workload.volumes).await;
+        let prefix = format!("init-{at}");
+        extras::create_volumes(&admin, workload.volumes, pods, &prefix).await;
+        create_pods(&admin, pods, &prefix, until, workload.volumes).await;
     }
     if let Some((pods, _)) = &workload.deleted {
         create_pods(&admin, pods, DELETED, Until::Bound, Volumes::None).await;
@@ -237,11 +240,12 @@ pub(crate) async fn run(workload: &Workload) -> Measured {
         .deleted
         .clone()
         .map(|(pods, rate)| tokio::spawn(extras::delete(Arc::clone(&admin), pods, DELETED, rate)));
+    extras::create_volumes(&admin, workload.volumes, &workload.measured, MEASURED).await;
     metrics.reset();
     let used = || [cpu_seconds(), server.read().as_secs_f64(), scheduling.read().as_secs_f64()];
     let before = used();
     let [began, ended] =
-        create_pods(&admin, &workload.measured, "pod", Until::Bound, workload.volumes).await;
+        create_pods(&admin, &workload.measured, MEASURED, Until::Bound, workload.volumes).await;
     let seconds = ended.duration_since(began).as_secs_f64();
     let after = used();
     let cores = std::array::from_fn(|at| (after[at] - before[at]) / seconds);
