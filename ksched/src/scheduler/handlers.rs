@@ -87,12 +87,12 @@ pub(super) fn on_pod(shared: &Arc<Shared>) -> impl Fn(&Change<Object>) + Send + 
         } else {
             match object.view::<Pod>() {
                 Ok(pod) if is_over(&pod) => gone(&shared, &object.meta().uid),
-                Ok(pod) => {
-                    let pod = shared.read(object, &pod);
+                Ok(whole) => {
+                    let pod = shared.read(object, &whole);
                     if pod.node_name().is_empty() {
                         waits(&shared, pod);
                     } else {
-                        placed(&shared, pod);
+                        placed(&shared, change.before(), pod, &whole);
                     }
                 }
                 Err(error) => tracing::error!(%error, "the pod is left out"),
@@ -201,16 +201,20 @@ fn gone(shared: &Shared, uid: &str) {
     }
 }
 
-/// A pod is on a node, whoever bound it.
-fn placed(shared: &Shared, pod: Arc<PodInfo>) {
+/// A pod is on a node, whoever bound it. Neither state is [held](PodInfo::pod) for being compared.
+fn placed(shared: &Shared, before: Option<&Object>, pod: Arc<PodInfo>, whole: &Pod) {
     let mut state = shared.state.lock();
     state.queue.remove(pod.uid());
     let known = state.cache.confirmed(pod.uid()).cloned();
-    let action = known.as_ref().map_or(Action::ADD, |known| {
+    let action = match &known {
+        None => Action::ADD,
         // Most of what is told of pods on nodes is their status.
-        let alike = Arc::ptr_eq(known.template(), pod.template());
-        if alike { Action::NONE } else { pod_changes(known.pod(), pod.pod()) }
-    });
+        Some(known) if Arc::ptr_eq(known.template(), pod.template()) => Action::NONE,
+        // What is not known may be anything.
+        Some(_) => before
+            .and_then(|before| before.view::<Pod>().ok())
+            .map_or(Action::UPDATE, |before| pod_changes(&before, whole)),
+    };
     state.cache.set_pod(Arc::clone(&pod));
     if action != Action::NONE {
         let event = happening(EventResource::AssignedPod, action, known, Some(pod));
@@ -278,10 +282,43 @@ fn pod_changes(old: &Pod, new: &Pod) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use kapi::ApiServer;
+    use kapi::auth::Identity;
+    use kcore::client::DynClient;
+    use kcore::clock::Clock;
+    use kcore::component::Context;
+    use kcore::event::{EventRecorder, Source};
+    use kcore::random::Random;
+    use kstore::MemoryStore;
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{node, pod};
+    use crate::testing::{Cluster, node, pod};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_on_a_node_that_changes_is_compared_without_being_held() {
+        let api = ApiServer::new(MemoryStore::new());
+        let client: DynClient = Arc::new(api.client(Identity::admin()));
+        let ctx = Context::new(Clock::system(), Random::seeded(1));
+        let (source, random) = (Source::default(), Random::seeded(2));
+        let recorder = EventRecorder::new(Arc::clone(&client), source, Clock::system(), random);
+        let framework = Arc::new(Cluster::new([]).framework().unwrap());
+        let shared = Arc::new(Shared::new(client, vec![framework], recorder, &ctx));
+        let follow = on_pod(&shared);
+        let object = |name: &str, app: &str| {
+            let pod = pod(name).uid(name).label("app", app).on("a").build();
+            Object::from_typed(Pod::clone(&pod)).unwrap()
+        };
+        // The first of each shape stands for it.
+        follow(&Change::Added(object("x", "a")));
+        follow(&Change::Added(object("y", "b")));
+        let (old, new) = (object("p", "a"), object("p", "b"));
+        follow(&Change::Added(old.clone()));
+        follow(&Change::Updated { old: old.clone(), new: new.clone() });
+        let known = shared.state.lock().cache.confirmed("p").unwrap().labels()["app"].clone();
+        assert_eq!(known, "b");
+        assert_eq!((old.drop_idle_view(), new.drop_idle_view()), (false, false));
+    }
 
     #[test]
     fn features_that_a_node_declares_are_told_apart_from_the_rest_of_it() {
